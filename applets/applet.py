@@ -15,6 +15,7 @@ from kazashi.applets.holder import Personalisation
 from kazashi.card.access import NEVER, Condition
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import (
+    NOT_FOR_AUTHENTICATION,
     Application,
     ElementaryFile,
     InternalFile,
@@ -22,13 +23,13 @@ from kazashi.card.file import (
     PinChange,
     PinFile,
     RecordFile,
+    Refusal,
     SessionKeyRule,
     TransparentFile,
     by_id,
 )
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.pin import PinFormat, PinState
-from kazashi.card.rejection import CommandRejected, SecurityStatusNotSatisfied
 
 _Value = TypeVar("_Value")
 Making = Callable[[Personalisation], _Value]
@@ -121,7 +122,7 @@ class KeyEf(Ef):
     use: Condition = NEVER
     signs: bool = False
     authenticates: bool = False
-    authentication_refusal: type[CommandRejected] = SecurityStatusNotSatisfied
+    authentication_refusal: Refusal = NOT_FOR_AUTHENTICATION
 
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
         """Add the key to the contents, if there is one."""

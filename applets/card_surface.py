@@ -9,13 +9,12 @@ from hashlib import sha256
 
 from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank
 from kazashi.applets.holder import Personalisation
-from kazashi.applets.input_support import NUMBER_TRIES
+from kazashi.applets.input_support import NUMBER_TRIES, ONLY_SIGNS
 from kazashi.applets.verifiable_certificate import LONG, VISUAL_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
 from kazashi.card.file import SessionKeyRule
 from kazashi.card.identifiers import Aid
 from kazashi.card.pin import FOURTEEN_DIGITS, SIX_DIGITS, TWELVE_DIGITS
-from kazashi.card.rejection import ConditionsNotSatisfied
 from kazashi.card.tlv import Tlv
 
 AID = Aid("D3921000310001010402")
@@ -111,7 +110,7 @@ KEY = KeyEf(
     lambda data: data.keys.visual.pkcs8,
     FREE,
     signs=True,
-    authentication_refusal=ConditionsNotSatisfied,
+    authentication_refusal=ONLY_SIGNS,
 )
 
 APPLET = Applet(

@@ -27,12 +27,16 @@ class Holder:
 
 @dataclass(frozen=True, slots=True)
 class CardData:
-    """The card's own data: expiry (YYYYMMDD), four-digit security code, 15-digit serial number, and contact ATR."""
+    """The card's own data: expiry (YYYYMMDD), four-digit security code, 15-digit serial number, and contact ATR.
+
+    `length_form` is the first byte of the lengths of text objects of 128 to 255 bytes: 0x82 or 0x81.
+    """
 
     expiry: str
     security_code: str
     serial: str
     contact_atr: bytes
+    length_form: int = 0x82
 
     def reference_number_b(self, holder: Holder) -> str:
         """Return 照合番号B: the date of birth in era years, the card's year of expiry, and the security code."""

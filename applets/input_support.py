@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from functools import partial
 from hashlib import sha256
 
 from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank, filled
 from kazashi.applets.holder import Holder, Personalisation
 from kazashi.applets.verifiable_certificate import LONG, TEXT_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
-from kazashi.card.file import PinChange, SessionKeyRule
+from kazashi.card.file import PinChange, Refusal, SessionKeyRule
 from kazashi.card.identifiers import Aid
 from kazashi.card.pin import FOUR_DIGITS, FOURTEEN_DIGITS, TWELVE_DIGITS
 from kazashi.card.rejection import ConditionsNotSatisfied
+from kazashi.card.rule import RuleSource
 from kazashi.card.tlv import Tlv
 
 AID = Aid("D3921000310001010408")
@@ -26,10 +28,13 @@ def individual_number(number: str) -> bytes:
     return Tlv(0xFF10, number.encode("ascii")).encode() + b"\xff\xff"
 
 
-def four_attributes(holder: Holder) -> tuple[bytes, bytes]:
-    """Return file 0002 without filler, and the part of it that is signed: the objects after the table of offsets."""
+def four_attributes(holder: Holder, length_form: int = 0x82) -> tuple[bytes, bytes]:
+    """Return file 0002 without filler, and the part of it that is signed: the objects after the table of offsets.
+
+    `length_form` is the first byte of the lengths of 128 to 255 bytes, 0x82 or 0x81.
+    """
     objects = [
-        Tlv(tag, value.encode("utf-8"))
+        _text_object(tag, value.encode("utf-8"), length_form)
         for tag, value in (
             (0xDF22, holder.name),
             (0xDF23, holder.address),
@@ -39,21 +44,25 @@ def four_attributes(holder: Holder) -> tuple[bytes, bytes]:
     ]
     signed = b"".join(item.encode() for item in objects)
     table = Tlv(0xDF21, bytes(8))
-    behind_table = len(Tlv(0xFF20, table.encode() + signed).header()) + len(table.encode())
+    behind_table = len(_text_object(0xFF20, table.encode() + signed, length_form).header()) + len(table.encode())
     offsets, offset = b"", behind_table
     for item in objects:
         offsets += offset.to_bytes(2)
         offset += len(item.encode())
-    return Tlv(0xFF20, Tlv(0xDF21, offsets).encode() + signed).encode(), signed
+    return _text_object(0xFF20, Tlv(0xDF21, offsets).encode() + signed, length_form).encode(), signed
+
+
+def _text_object(tag: int, value: bytes, length_form: int) -> Tlv:
+    return Tlv(tag, value, 2 if length_form == 0x81 and 0x80 <= len(value) <= 0xFF else 0)
 
 
 def _attributes_file(data: Personalisation) -> bytes:
-    attributes, _ = four_attributes(data.holder)
+    attributes, _ = four_attributes(data.holder, data.card.length_form)
     return filled(attributes, ATTRIBUTES_FILE_SIZE)
 
 
 def _signatures(data: Personalisation) -> bytes:
-    _, attributes = four_attributes(data.holder)
+    _, attributes = four_attributes(data.holder, data.card.length_form)
     signed = ((0xDF31, individual_number(data.holder.individual_number)), (0xDF32, attributes))
     hashes = b"".join(Tlv(tag, sha256(part).digest()).encode() for tag, part in signed)
     signature = data.vouchers.municipality_text.sign(hashes)
@@ -105,6 +114,10 @@ NUMBER_B = PinEf(
 
 _ANY_OF_THREE = Verified(PIN, NUMBER_A, NUMBER_B)
 
+ONLY_SIGNS: Refusal = partial(
+    ConditionsNotSatisfied, "the application's own key is not for INTERNAL AUTHENTICATE", RuleSource.MYNA_CARD
+)
+
 INDIVIDUAL_NUMBER = TransparentEf(
     0x0001,
     "individual number",
@@ -130,7 +143,7 @@ KEY = KeyEf(
     lambda data: data.keys.text.pkcs8,
     FREE,
     signs=True,
-    authentication_refusal=ConditionsNotSatisfied,
+    authentication_refusal=ONLY_SIGNS,
 )
 
 APPLET = Applet(

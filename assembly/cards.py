@@ -48,7 +48,7 @@ def _retries_left(contents: CardContents) -> dict[str, str]:
 
 def make_card(
     institutions: Institutions, name: str, resident: str, *, pin: str = "1234", password: str = "ABC123",
-    atr: str = "plain",
+    atr: str = "plain", length_form: int = 0x82,
 ) -> Path:  # fmt: skip
     """Issue a card to a person in the registry or to a sample resident, and return the path of its image.
 
@@ -63,4 +63,4 @@ def make_card(
         raise UsageError(str(error)) from error
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
     pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
-    return institutions.cards.issue(name, replace(order, pins=pins))
+    return institutions.cards.issue(name, replace(order, pins=pins, length_form=length_form))

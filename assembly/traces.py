@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from kazashi.applets.install import structure
 from kazashi.assembly.control_path import control_path
+from kazashi.card.rule import StatusRule, under
 from kazashi.reader_bridge.control import stream
 from kazashi.reader_bridge.decoder import Decoded, Decoder
 from kazashi.reader_bridge.trace import TraceWriter
@@ -36,8 +37,9 @@ def follow(world: World, slot: str = "", backlog: int = 0, *, live: bool = True)
     for reply in stream(control_path(world), "trace", slot=slot, backlog=backlog, follow=live):
         missed = reply["missed"]
         batch = []
-        for number, reader, at, seconds, command, response, event in reply["exchanges"]:
-            exchange = Exchange(at, seconds, bytes.fromhex(command), bytes.fromhex(response), event)
+        for number, reader, at, seconds, command, response, event, rule in reply["exchanges"]:
+            ruled = under(rule and StatusRule(*rule), bytes.fromhex(response))
+            exchange = Exchange(at, seconds, bytes.fromhex(command), ruled, event)
             batch.append(Followed(number, reader, exchange, missed))
             missed = 0
         yield batch

@@ -6,7 +6,7 @@ import logging
 import os
 
 from kazashi.card.access import ISO_RESET, Loss, SecurityPolicy, SessionEvent
-from kazashi.card.apdu import CommandApdu
+from kazashi.card.apdu import TOO_SHORT, CommandApdu
 from kazashi.card.card import Card
 from kazashi.card.commands import HANDLERS
 from kazashi.card.instruction import CommandClass
@@ -20,23 +20,21 @@ from kazashi.card.rejection import (
     UnknownInstruction,
     WrongLength,
 )
+from kazashi.card.rule import RuledResponse, RuleSource, StatusRule, ruled
 from kazashi.card.session import Chance, Session
 from kazashi.card.status_word import Status
 from kazashi.card.store import StoreFailure
 
 _log = logging.getLogger(__name__)
-_SUCCESS = Status.SUCCESS.to_bytes(2)
-_MEMORY_FAILURE = Status.MEMORY_FAILURE.to_bytes(2)
-_INTERNAL_ERROR = Status.INTERNAL_ERROR.to_bytes(2)
+_MEMORY_FAILURE = ruled(
+    Status.MEMORY_FAILURE.to_bytes(2), StatusRule("a write to the durable store failed", RuleSource.ISO_STATUS)
+)
+_INTERNAL_ERROR = ruled(
+    Status.INTERNAL_ERROR.to_bytes(2), StatusRule("a bug in the emulation; see the log", RuleSource.EMULATION)
+)
 
 # Every command is looked up here, and a plain int is found twice as fast as an enum member.
 _HANDLERS = {int(instruction): handler for instruction, handler in HANDLERS.items()}
-
-_SECURE_MESSAGING: dict[int, type[CommandRejected]] = {
-    CommandClass.PROPRIETARY_SECURE_MESSAGING: SecureMessagingNotSupported,
-    CommandClass.SECURE_MESSAGING: NoSecureMessagingSession,
-    CommandClass.SECURE_MESSAGING_WITH_HEADER: SecureMessagingObjectMissing,
-}
 
 
 class NotPowered(RuntimeError):
@@ -83,8 +81,8 @@ class Chip:
             self._session = Session(self.card, self._chance, self._policy)
         return self.card.contact_atr
 
-    def transmit(self, raw: bytes) -> bytes:
-        """Return the response to one command, at least the two bytes of a status word.
+    def transmit(self, raw: bytes) -> RuledResponse:
+        """Return the response to one command, at least the two bytes of a status word, with the rule behind that.
 
         Raises NotPowered if the chip has no power.
         """
@@ -93,13 +91,13 @@ class Chip:
             raise NotPowered("the chip has no power; power it on first")
         try:
             if len(raw) < 4:
-                raise WrongLength
+                raise WrongLength(TOO_SHORT, RuleSource.ISO_LENGTHS)
             handler = _HANDLERS.get(raw[0] << 8 | raw[1])
             if handler is None:
-                raise _unknown(raw[0])
-            return handler(session, CommandApdu.parse(raw)) + _SUCCESS
+                return _UNKNOWN[raw[0]]
+            return handler(session, CommandApdu.parse(raw))
         except CommandRejected as rejection:
-            return rejection.status.to_bytes(2)
+            return rejection.response
         except StoreFailure:
             _log.warning("the card's durable store failed", exc_info=True)
             return _MEMORY_FAILURE
@@ -112,7 +110,20 @@ class Chip:
 def _unknown(cla: int) -> CommandRejected:
     """Return why no handler was found: the instruction if the card supports the class, otherwise the class."""
     if cla in (CommandClass.INTERINDUSTRY, CommandClass.PROPRIETARY):
-        return UnknownInstruction()
+        return UnknownInstruction("the card has no such command in this class", RuleSource.ISO_INSTRUCTION)
     if cla & 0x70 == 0 and cla & 0x03:
-        return LogicalChannelNotSupported()
-    return _SECURE_MESSAGING.get(cla, UnknownClass)()
+        return LogicalChannelNotSupported("the card has logical channel 0 only", RuleSource.MYNA_CARD)
+    match cla:
+        case CommandClass.PROPRIETARY_SECURE_MESSAGING:
+            return SecureMessagingNotSupported("the card has no proprietary secure messaging", RuleSource.ISO_CLASS)
+        case CommandClass.SECURE_MESSAGING:
+            return NoSecureMessagingSession("no session key was set", RuleSource.MYNA_CARD_SECURE_MESSAGING)
+        case CommandClass.SECURE_MESSAGING_WITH_HEADER:
+            return SecureMessagingObjectMissing(
+                "a command in secure messaging consists of data objects", RuleSource.MYNA_CARD_SECURE_MESSAGING
+            )
+    return UnknownClass("the card has no commands of this class", RuleSource.ISO_CLASS)
+
+
+_UNKNOWN = [_unknown(cla).response for cla in range(0x100)]
+"""The response to a command without a handler, by its class."""

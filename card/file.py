@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
+from functools import partial
 
 from kazashi.card.access import NEVER, Condition
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.key import PrivateKey
 from kazashi.card.pin import PinFormat
 from kazashi.card.rejection import CommandRejected, SecurityStatusNotSatisfied
+from kazashi.card.rule import RuleSource
+
+Refusal = Callable[[], CommandRejected]
+"""Makes a rejection, which is to be raised."""
+
+NOT_FOR_AUTHENTICATION: Refusal = partial(
+    SecurityStatusNotSatisfied, "the key is not for INTERNAL AUTHENTICATE", RuleSource.MYNA_CARD
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +64,7 @@ class KeyFile:
     """A private key. `key` is None if the card has none.
 
     `signs` says whether COMPUTE DIGITAL SIGNATURE may use it, `authenticates` whether INTERNAL AUTHENTICATE may. If it
-    may not authenticate, `authentication_refusal` is the rejection that the card sends.
+    may not authenticate, `authentication_refusal` makes the rejection.
     """
 
     fid: FileId
@@ -64,7 +73,7 @@ class KeyFile:
     use: Condition = NEVER
     signs: bool = False
     authenticates: bool = False
-    authentication_refusal: type[CommandRejected] = SecurityStatusNotSatisfied
+    authentication_refusal: Refusal = NOT_FOR_AUTHENTICATION
 
 
 @dataclass(frozen=True, slots=True)

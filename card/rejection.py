@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
+from functools import cache
+from typing import TYPE_CHECKING
+
+from kazashi.card.rule import RuledResponse, RuleSource, StatusRule, ruled
 from kazashi.card.status_word import Status, StatusWord
 
 
+@cache
+def _response(status: StatusWord, words: str, source: RuleSource) -> RuledResponse:
+    return ruled(status.to_bytes(2), StatusRule(words, source))
+
+
 class CommandRejected(Exception):
-    """The card rejects a command, for the reason that the subclass names. `status` is the status word it sends."""
+    """The card rejects a command, for the reason that the subclass names. `status` is the status word it sends.
+
+    It is raised with the rule in words, which must not depend on the card or the command, and with the rule's source.
+    """
 
     status: StatusWord
+
+    if TYPE_CHECKING:  # Exception keeps its arguments, faster than a method of ours could
+
+        def __init__(self, words: str, source: RuleSource) -> None: ...
+
+    @property
+    def response(self) -> RuledResponse:
+        """The response that the card sends."""
+        return _response(self.status, *self.args)
 
     def __str__(self) -> str:
         return self.status.meaning
@@ -143,7 +164,7 @@ class NoRetryLimit(CommandRejected):
 class TriesLeft(CommandRejected):
     """The PIN did not match, or an empty VERIFY asked for its retry counter; `count` retries are left."""
 
-    def __init__(self, count: int) -> None:
-        super().__init__(count)
+    def __init__(self, count: int, words: str, source: RuleSource) -> None:
+        super().__init__(words, source)
         self.count = count
         self.status = StatusWord.tries_left(count)

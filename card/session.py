@@ -9,6 +9,7 @@ from kazashi.card.card import Card
 from kazashi.card.file import Application, ElementaryFile
 from kazashi.card.identifiers import FileId
 from kazashi.card.rejection import FileOrApplicationNotFound, NoCurrentFile, ReferenceNotFound, WrongParameters
+from kazashi.card.rule import RuleSource
 from kazashi.card.store import CardStore, Reference
 
 Chance = Callable[[int], bytes]
@@ -54,7 +55,9 @@ class Session:
     def current_file(self) -> ElementaryFile:
         """Return the current file. Raises NoCurrentFile if none is selected."""
         if self.file is None:
-            raise NoCurrentFile
+            raise NoCurrentFile(
+                "no file is selected, and the command applies to the current file", RuleSource.ISO_STATUS
+            )
         return self.file
 
     def select_short(self, short: int) -> ElementaryFile:
@@ -63,11 +66,13 @@ class Session:
         Raises WrongParameters for an identifier out of range, and FileOrApplicationNotFound.
         """
         if not 1 <= short <= 30:
-            raise WrongParameters
+            raise WrongParameters("a short file identifier is 1 to 30", RuleSource.ISO_SHORT_IDENTIFIER)
         # Every file identifier on this card is 0001 to 001E and therefore equal to its short identifier.
         file = self.application.files.get(short)
         if file is None:
-            raise FileOrApplicationNotFound
+            raise FileOrApplicationNotFound(
+                "the application has no file with this short identifier", RuleSource.ISO_STATUS
+            )
         self.file = file
         return file
 
@@ -79,11 +84,13 @@ class Session:
         if p2 == 0x80:
             return self.current_file()
         if p2 & 0xE0 != 0x80:
-            raise WrongParameters
+            raise WrongParameters("P2 is 80 for the current file, or 80 + a short identifier", RuleSource.MYNA_CARD)
         try:
             return self.select_short(p2 & 0x1F)
         except FileOrApplicationNotFound:
-            raise ReferenceNotFound from None
+            raise ReferenceNotFound(
+                "the application has no PIN or key with this reference", RuleSource.MISSING_REFERENCE
+            ) from None
 
     def reference(self, file: ElementaryFile) -> Reference:
         """Return the store's reference to a file of the current application."""

@@ -118,3 +118,6 @@ class Status(StatusWord, Enum):
 
 
 _BY_VALUE: dict[int, Status] = {int(status): status for status in Status}
+
+SUCCESS = Status.SUCCESS.to_bytes(2)
+"""The end of the response to a command that succeeds."""

@@ -298,6 +298,7 @@ class CardManagement:
             security_code=f"{rng.randrange(10**4):04d}",
             serial=f"4{rng.randrange(10**14):014d}",
             contact_atr=order.contact_atr,
+            length_form=order.length_form,
         )
         keys = keys_in_progress.keys(KEYS_OF_A_CARD, self._world.keys)
         kinds = [

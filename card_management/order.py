@@ -19,12 +19,14 @@ SUFFIX = ".card"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order for a resident (by resident record code): the instant of issue, the PINs and the ATR at the contacts."""
+    """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, and
+    the form of the lengths of its texts (`CardData.length_form`)."""
 
     code: ResidentRecordCode
     issued: datetime
     pins: Pins = field(default_factory=Pins)
     contact_atr: bytes = DEFAULT_CONTACT_ATR
+    length_form: int = 0x82
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as JSON-compatible values, without the resident record code, which has its own column."""
@@ -32,6 +34,7 @@ class Order:
         return {
             "issued": self.issued.isoformat(),
             "contact_atr": self.contact_atr.hex(),
+            "length_form": self.length_form,
             "pins": [pins.authentication, pins.signature, pins.text, pins.juki, pins.tries_left],
         }
 
@@ -43,6 +46,7 @@ class Order:
             datetime.fromisoformat(document["issued"]),
             Pins(*document["pins"]),
             bytes.fromhex(document["contact_atr"]),
+            document.get("length_form", 0x82),  # absent from the orders of earlier versions
         )
 
 

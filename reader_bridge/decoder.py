@@ -9,8 +9,9 @@ from kazashi.applets.disclosure import IMPERSONAL_FILES, IMPERSONAL_OBJECTS
 from kazashi.card.apdu import CommandApdu, ResponseApdu
 from kazashi.card.file import Application
 from kazashi.card.identifiers import FileId
-from kazashi.card.instruction import Instruction
+from kazashi.card.instruction import CommandClass, Instruction
 from kazashi.card.rejection import WrongLength
+from kazashi.card.rule import rule_of
 from kazashi.card.status_word import Status
 from kazashi.reader_bridge.vpcd import FORGETTING, Exchange
 
@@ -23,11 +24,17 @@ _TITLES: dict[int, str] = {int(instruction): instruction.title for instruction i
 
 
 class Decoded(NamedTuple):
-    """An exchange in words, and its bytes in hexadecimal with MASK for each masked byte."""
+    """An exchange in words, and its bytes in hexadecimal with MASK for each masked byte.
+
+    `rule` is the rule that decided the status word, and `source` where that comes from; both are empty if the response
+    is not an emulated card's.
+    """
 
     words: str
     command: str
     response: str
+    rule: str = ""
+    source: str = ""
 
 
 class Decoder:
@@ -66,7 +73,8 @@ class Decoder:
             result = f"{size}{response.status} {response.status.meaning}"
         words = f"{request} -> {result} ({exchange.seconds * 1000:.2f} ms)"
         shown = self._response_shown(command, response, exchange.response)
-        return Decoded(words, _command_shown(exchange.command, command), shown)
+        rule, source = rule_of(exchange.response) or ("", "")
+        return Decoded(words, _command_shown(exchange.command, command), shown, rule, source)
 
     def line(self, exchange: Exchange) -> str:
         """Return an exchange in words, on one line."""
@@ -104,7 +112,8 @@ class Decoder:
 
     def _request(self, command: CommandApdu) -> str:
         key = command.instruction
-        words = [_TITLES.get(key, f"unknown instruction {command.cla:02X} {command.ins:02X}")]
+        unknown = "command to the reader" if command.cla == CommandClass.READER else "unknown instruction"
+        words = [_TITLES.get(key, f"{unknown} {command.cla:02X} {command.ins:02X}")]
         match key:
             case Instruction.SELECT if command.p1 == 0x04:
                 application = self._named(command.data)

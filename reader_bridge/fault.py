@@ -17,9 +17,11 @@ from random import Random
 from kazashi.card.card import Card
 from kazashi.card.instruction import Instruction
 from kazashi.card.pin import PinState
+from kazashi.card.rule import RuleSource, StatusRule, rule_of, ruled, under
 from kazashi.card.status_word import Status, StatusWord
 from kazashi.card.store import CardStore, Reference, StoreFailure
 from kazashi.reader_bridge.interface import CardGone, Interface
+from kazashi.reader_bridge.layer import ChainedResponses, Layer, T0Commands
 
 Tell = Callable[[str], None]
 """Called with a description of each fault when it happens; traces show it."""
@@ -34,11 +36,10 @@ GLITCHES: dict[str, tuple[Instruction, ...]] = {
 """The commands to which a glitch may apply, by their name in scripts."""
 
 _GLITCHED = {instruction for instructions in GLITCHES.values() for instruction in instructions}
-_ANSWERING = {Instruction.SELECT, Instruction.COMPUTE_DIGITAL_SIGNATURE, Instruction.INTERNAL_AUTHENTICATE}
-"""Commands that carry data and may have response data."""
-
-_WRONG_LENGTH = Status.WRONG_LENGTH.to_bytes(2)
-_UNKNOWN_INSTRUCTION = Status.UNKNOWN_INSTRUCTION.to_bytes(2)
+_WRONG_LENGTH = ruled(
+    Status.WRONG_LENGTH.to_bytes(2), StatusRule("the reader passes on short commands only", RuleSource.FAULTS)
+)
+_FAULT = StatusRule("a fault replaces the card's status word", RuleSource.FAULTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,46 +185,15 @@ class FaultPlan:
         store = _GlitchingStore(card.store)
         interface: Interface = _FaultyCard(hold(replace(card, store=store)), self, store, tell, steal)
         if self.chaining:
-            interface = _ChainedResponses(interface)
+            interface = ChainedResponses(interface)
         if self.t0:
-            interface = _T0Commands(interface)
+            interface = T0Commands(interface)
         if self.limit is not None:
             interface = _ShortReader(interface, self.limit)
         return interface
 
 
-class _Layer:
-    """An Interface that passes every call on to another one."""
-
-    def __init__(self, inner: Interface) -> None:
-        self._inner = inner
-
-    @property
-    def present(self) -> bool:
-        return self._inner.present
-
-    @property
-    def leaves(self) -> bool:
-        return self._inner.leaves
-
-    @property
-    def atr(self) -> bytes:
-        return self._inner.atr
-
-    def power_on(self) -> None:
-        self._inner.power_on()
-
-    def power_off(self) -> None:
-        self._inner.power_off()
-
-    def reset(self) -> None:
-        self._inner.reset()
-
-    def transmit(self, command: bytes) -> bytes:
-        return self._inner.transmit(command)
-
-
-class _FaultyCard(_Layer):
+class _FaultyCard(Layer):
     """Applies the plan's faults to commands, in the order of the plan."""
 
     def __init__(self, inner: Interface, plan: FaultPlan, store: _GlitchingStore, tell: Tell, steal: Steal) -> None:
@@ -242,7 +212,7 @@ class _FaultyCard(_Layer):
 
     @property
     def atr(self) -> bytes:
-        return self._inner.atr if self._plan.atr is None else self._plan.atr
+        return self.inner.atr if self._plan.atr is None else self._plan.atr
 
     def transmit(self, command: bytes) -> bytes:
         self._number += 1
@@ -250,7 +220,7 @@ class _FaultyCard(_Layer):
         try:
             for kind in applied:
                 self._before(kind, command)
-            response = self._inner.transmit(command)
+            response = self.inner.transmit(command)
             fails = self._store.armed
         finally:
             self._store.armed = False
@@ -291,10 +261,10 @@ class _FaultyCard(_Layer):
                 return response[: max(0, len(response) - count)]
             case Overlong(count):
                 self._tell(f"the response has {count} extra bytes")
-                return response[:-2] + bytes(count) + response[-2:]
+                return under(rule_of(response), response[:-2] + bytes(count) + response[-2:])
             case WrongStatus(status):
                 self._tell(f"the status word is {status} instead of {response[-2:].hex().upper()}")
-                return status.to_bytes(2)
+                return ruled(status.to_bytes(2), _FAULT)
             case ContendForReader(seconds):
                 if self._steal(seconds):
                     self._tell(f"a second client takes the reader for {seconds:g} s")
@@ -338,61 +308,7 @@ class _GlitchingStore:
             raise StoreFailure("power fails")
 
 
-class _ChainedResponses(_Layer):
-    """Responses in the form of T=0 (ISO 7816-3, 12.2): the client fetches the data with GET RESPONSE, or repeats the
-    command with the right Le."""
-
-    def __init__(self, inner: Interface) -> None:
-        super().__init__(inner)
-        self._waiting = b""
-        self._status = b""
-
-    def power_on(self) -> None:
-        self._waiting = b""
-        super().power_on()
-
-    def reset(self) -> None:
-        self._waiting = b""
-        super().reset()
-
-    def transmit(self, command: bytes) -> bytes:
-        if int.from_bytes(command[:2]) == Instruction.GET_RESPONSE:
-            return self._fetch(command)
-        self._waiting = b""
-        response = super().transmit(command)
-        data, status = response[:-2], response[-2:]
-        if not data:
-            return response
-        if len(command) == 5:  # the command has an Le, which must be exact
-            return response if len(data) == (command[4] or 256) else bytes((0x6C, len(data) & 0xFF))
-        self._waiting, self._status = data, status
-        return bytes((0x61, min(len(data), 256) & 0xFF))
-
-    def _fetch(self, command: bytes) -> bytes:
-        if not self._waiting:
-            return _UNKNOWN_INSTRUCTION
-        le = (command[4] if len(command) > 4 else 0) or 256
-        data, self._waiting = self._waiting[:le], self._waiting[le:]
-        return data + (bytes((0x61, min(len(self._waiting), 256) & 0xFF)) if self._waiting else self._status)
-
-
-class _T0Commands(_Layer):
-    """Converts commands from the form of T=0 (ISO 7816-3, 12.2) to the form that the chip knows.
-
-    T=0 has no commands of four bytes: a VERIFY without a PIN has a length of 00. A command with data cannot have an Le;
-    the chip gets one if the command may have response data.
-    """
-
-    def transmit(self, command: bytes) -> bytes:
-        instruction = int.from_bytes(command[:2])
-        if len(command) == 5 and instruction == Instruction.VERIFY and command[4] == 0:
-            command = command[:4]
-        elif len(command) > 5 and len(command) == 5 + command[4] and instruction in _ANSWERING:
-            command += b"\0"
-        return super().transmit(command)
-
-
-class _ShortReader(_Layer):
+class _ShortReader(Layer):
     """A reader that passes on commands of up to `limit` bytes and responses of short length; for others it returns
     6700 itself."""
 

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -16,20 +16,23 @@ from kazashi.card.card import Card
 from kazashi.card.chip import Chip
 from kazashi.card.image import ImageStore
 from kazashi.reader_bridge.driver.slot import DriverSlot
+from kazashi.reader_bridge.emulated_reader import EmulatedReader
 from kazashi.reader_bridge.endpoint import AnyEndpoint, DriverEndpoint
 from kazashi.reader_bridge.fault import FaultPlan
 from kazashi.reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
 from kazashi.reader_bridge.journal import Journal
+from kazashi.reader_bridge.pin_entry import PinEntries
+from kazashi.reader_bridge.profile import ReaderProfile
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot, SlotBusy
 from kazashi.reader_bridge.vpcd import INSERTED, REMOVED, Exchange, Observer
 from kazashi.reader_bridge.vpcd_slot import VpcdSlot
 
 
-def slot_at(endpoint: AnyEndpoint, *observers: Observer) -> Slot:
+def slot_at(endpoint: AnyEndpoint, *observers: Observer, reader: EmulatedReader | None = None) -> Slot:
     """Return an empty slot at an endpoint. Raises OSError if a socket for the driver cannot be made."""
     if isinstance(endpoint, DriverEndpoint):
-        return DriverSlot(endpoint, *observers)
+        return DriverSlot(endpoint, *observers, reader=reader)
     return VpcdSlot(endpoint, *observers)
 
 
@@ -48,8 +51,12 @@ class Presentation:
 
     def interface(self, card: Card) -> Interface:
         """Return an interface to a card, without the faults."""
-        chip = Chip(card, policy=MEASURED_RESET if self.reset_keeps_status else ISO_RESET)
+        chip = self.chip(card)
         return ContactlessInterface(chip) if self.contactless else ContactInterface(chip)
+
+    def chip(self, card: Card) -> Chip:
+        """Return the chip of a card."""
+        return Chip(card, policy=MEASURED_RESET if self.reset_keeps_status else ISO_RESET)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,11 +74,23 @@ class ReaderHost:
     """The slots of one instance, by number from 0 and by their names in PC/SC.
 
     `journal` holds their exchanges. `environment` is the environment in which a second client finds the same readers.
+    `profiles` are those of the readers of our own driver, in the order of their endpoints; None is a plain reader, as
+    is every further one. `pins` are the entries of their PIN pads.
     """
 
-    def __init__(self, endpoints: Sequence[AnyEndpoint], environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        endpoints: Sequence[AnyEndpoint],
+        environment: Mapping[str, str] | None = None,
+        profiles: Sequence[ReaderProfile | None] = (),
+    ) -> None:
         self.journal = Journal()
-        self.slots = [slot_at(endpoint, partial(self.journal.add, number)) for number, endpoint in enumerate(endpoints)]
+        self.pins = PinEntries()
+        self._readers = self._emulated(endpoints, profiles)
+        self.slots = [
+            slot_at(endpoint, partial(self.journal.add, number), reader=self._readers.get(number))
+            for number, endpoint in enumerate(endpoints)
+        ]
         self._inserted: dict[Slot, Inserted] = {}
         self._environment = environment
         self._contending: list[subprocess.Popen[bytes]] = []
@@ -79,6 +98,11 @@ class ReaderHost:
     def inserted(self, slot: Slot) -> Inserted | None:
         """Return what is in a slot, or None if it is empty."""
         return self._inserted.get(slot)
+
+    def profile(self, slot: Slot) -> str | None:
+        """Return the name of the profile of a slot's reader, or None if it has none."""
+        reader, _ = self._reader_of(slot)
+        return reader.profile.name if reader is not None else None
 
     def find(self, reference: str) -> Slot:
         """Return a slot by its number, by the name of its reader or the beginning of it, or by the card in it.
@@ -107,13 +131,22 @@ class ReaderHost:
         for other, inserted in self._inserted.items():
             if inserted.image == image:
                 raise SlotBusy(f"the card {name} is in {other.endpoint.reader} already; remove it there first")
+        reader, number = self._reader_of(slot)
+        hold = presentation.interface
+        if reader is not None:
+            contactless = reader.profile.slots[number].contactless is not None
+            if presentation.contactless and not contactless:
+                raise NoSuchSlot(f"{slot.endpoint.reader} reads cards at their contacts, not contactless ones")
+            presentation = replace(presentation, contactless=contactless)
+
+            def hold(card: Card) -> Interface:
+                return reader.card(number, presentation.chip(card))
+
         card = load_card(image)
         if presentation.faults is None:
-            interface = presentation.interface(card)
+            interface = hold(card)
         else:
-            interface = presentation.faults.around(
-                card, presentation.interface, partial(self._tell, slot), partial(self._steal, slot)
-            )
+            interface = presentation.faults.around(card, hold, partial(self._tell, slot), partial(self._steal, slot))
         self._put(slot, Inserted(name, interface, image, card, presentation))
 
     def hold(self, slot: Slot, name: str, interface: Interface) -> None:
@@ -145,15 +178,42 @@ class ReaderHost:
             process.kill()
             process.wait()
 
+    def _emulated(
+        self, endpoints: Sequence[AnyEndpoint], profiles: Sequence[ReaderProfile | None]
+    ) -> dict[int, EmulatedReader]:
+        """Make the readers that have a profile. Return them by the numbers of their slots."""
+        directories = list(dict.fromkeys(e.directory for e in endpoints if isinstance(e, DriverEndpoint)))
+        readers: dict[int, EmulatedReader] = {}
+        for directory, profile in zip(directories, profiles, strict=False):
+            numbers = [n for n, e in enumerate(endpoints) if isinstance(e, DriverEndpoint) and e.directory == directory]
+            if profile is not None:
+                reader = EmulatedReader(profile, self.pins, partial(self._exchanged, numbers[0]), numbers[0])
+                readers.update(dict.fromkeys(numbers, reader))
+        return readers
+
+    def _reader_of(self, slot: Slot) -> tuple[EmulatedReader | None, int]:
+        """Return the reader with a profile to which a slot belongs, if it does, and the slot's number in its reader."""
+        reader = self._readers.get(self.slots.index(slot))
+        return reader, slot.endpoint.number if isinstance(slot.endpoint, DriverEndpoint) else 0
+
+    def _exchanged(self, first: int, number: int, command: bytes, response: bytes) -> None:
+        """Add a command that a reader itself sent to a card."""
+        self.journal.add(first + number, Exchange(time.time(), 0.0, command, response))
+
     def _put(self, slot: Slot, inserted: Inserted) -> None:
-        slot.insert(inserted.interface)
+        reader, number = self._reader_of(slot)
+        slot.insert(inserted.interface if reader is None else reader.insert(number, inserted.interface))
         self._inserted[slot] = inserted
         self._tell(slot, INSERTED)
 
     def _take(self, slot: Slot) -> Inserted:
         if slot not in self._inserted:
             raise NoSuchSlot(f"there is no card in {slot.endpoint.reader}")
+        self.pins.cancel_all(self.slots.index(slot))
         slot.remove()
+        reader, number = self._reader_of(slot)
+        if reader is not None:
+            reader.remove(number)
         self._tell(slot, REMOVED)
         return self._inserted.pop(slot)
 

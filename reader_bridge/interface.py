@@ -8,10 +8,15 @@ from typing import Protocol
 
 from kazashi.card.chip import Chip
 from kazashi.card.instruction import CommandClass, Instruction
+from kazashi.card.rule import RuleSource, StatusRule, ruled
 from kazashi.card.status_word import Status
 
 _SUCCESS = Status.SUCCESS.to_bytes(2)
-_UNKNOWN_CLASS = Status.UNKNOWN_CLASS.to_bytes(2)
+_READER_ANSWERS = StatusRule("the reader handles this command itself", RuleSource.PCSC_READER_COMMANDS)
+_UNKNOWN_CLASS = ruled(
+    Status.UNKNOWN_CLASS.to_bytes(2),
+    StatusRule("the reader has no other command of class FF", RuleSource.PCSC_READER_COMMANDS),
+)
 _READER_CLASS = CommandClass.READER.to_bytes(1)
 GET_UID = Instruction.GET_UID.to_bytes(2) + b"\0\0\0"
 GET_ATTRIB_RESPONSE = Instruction.GET_UID.to_bytes(2) + b"\1\0\0"
@@ -30,6 +35,14 @@ DEFAULT_ATQB = CONTACTLESS_ATQBS["plain"]
 
 class CardGone(Exception):
     """The card left the reader while it was in use."""
+
+
+class NotSupportedByReader(Exception):
+    """The reader does not have the attribute, control code or protocol."""
+
+
+class ReaderFailed(Exception):
+    """The reader does not take the command, or failed; PC/SC clients get SCARD_E_NOT_TRANSACTED."""
 
 
 class Interface(Protocol):
@@ -96,23 +109,34 @@ class ContactInterface:
 
 
 class ContactlessInterface(ContactInterface):
-    """A chip on a contactless reader, which builds the ATR and handles the commands of class FF itself."""
+    """A chip on a contactless reader, which builds the ATR and handles the commands of class FF itself.
 
-    def __init__(self, chip: Chip, atqb: bytes = DEFAULT_ATQB, chance: Callable[[int], bytes] = os.urandom) -> None:
+    `pupi` is the card's pseudo-unique identifier, 4 bytes. It is new each time the card enters the field, unless
+    `fixed_pupi` is given (ISO 14443-3, 7.9.2, allows both).
+    """
+
+    def __init__(
+        self,
+        chip: Chip,
+        atqb: bytes = DEFAULT_ATQB,
+        chance: Callable[[int], bytes] = os.urandom,
+        fixed_pupi: bytes | None = None,
+    ) -> None:
         super().__init__(chip)
         self._chance = chance
-        self._atqb = atqb
-        self._pupi = chance(4)
+        self._fixed_pupi = fixed_pupi
+        self.atqb = atqb
+        self.pupi = fixed_pupi or chance(4)
 
     @property
     def atr(self) -> bytes:
         """The ATR that the reader reports."""
-        return contactless_atr(self._atqb)
+        return contactless_atr(self.atqb)
 
     def power_on(self) -> None:
-        """Power the card on (cold start). It gets a new pseudo-unique identifier each time it enters the field."""
+        """Power the card on (cold start)."""
         if not self.chip.powered:
-            self._pupi = self._chance(4)
+            self.pupi = self._fixed_pupi or self._chance(4)
         super().power_on()
 
     def transmit(self, command: bytes) -> bytes:
@@ -120,15 +144,31 @@ class ContactlessInterface(ContactInterface):
         if command[:1] != _READER_CLASS:
             return self.chip.transmit(command)
         if command == GET_UID:
-            return self._pupi + _SUCCESS
+            return ruled(self.pupi + _SUCCESS, _READER_ANSWERS)
         if command == GET_ATTRIB_RESPONSE:
-            return b"\0" + _SUCCESS
+            return ruled(b"\0" + _SUCCESS, _READER_ANSWERS)
         return _UNKNOWN_CLASS
 
 
+def is_contactless_atr(atr: bytes) -> bool:
+    """Return whether a contactless reader made this ATR (PC/SC part 3, section 3.1.3.2.3)."""
+    return len(atr) >= 4 and atr[0] == 0x3B and atr[1] & 0xF0 == 0x80 and atr[2:4] == b"\x80\x01"
+
+
 def contactless_atr(atqb: bytes) -> bytes:
-    """Return the ATR of a Type B card. Its historical bytes are the seven bytes of the ATQB and an empty nibble."""
-    body = bytes.fromhex("888001") + atqb + b"\0"
+    """Return the ATR of a Type B card. Its historical bytes are the seven bytes of the ATQB and an empty nibble (PC/SC
+    part 3, 3.1.3.2.3)."""
+    return _with_check(bytes.fromhex("888001") + atqb + b"\0")
+
+
+def atr_with_pupi(pupi: bytes, atqb: bytes) -> bytes:
+    """Return the ATR that some readers build of a Type B card: its historical bytes are the whole answer to the
+    request, 50, the PUPI and the seven bytes of `atqb`."""
+    return _with_check(bytes.fromhex("8C800150") + pupi + atqb)
+
+
+def _with_check(body: bytes) -> bytes:
+    """Return an ATR with its check byte TCK, the exclusive or of all bytes after TS (ISO 7816-3, 8.2.5)."""
     check = 0
     for byte in body:
         check ^= byte

@@ -151,7 +151,7 @@ def start_pcscd(
     readers: Sequence[str],
     *,
     private: bool,
-    slots: int = 1,
+    slots: int | Sequence[int] = 1,
     vpcd: bool = False,
     first_port: int = FIRST_PORT,
     dials: str | None = None,
@@ -161,12 +161,12 @@ def start_pcscd(
     """Start a pcscd with a reader for each name; it ends with this process. Raises PcscdUnavailable.
 
     `directory` is for its socket, readers and configuration. If `private`, it runs beside the system's pcscd;
-    otherwise it takes the system's place, which needs root. Each reader has `slots` slots, of our own driver. With
-    `vpcd`, or where our driver cannot be built, which `stand_in` then says, they have two each of vpcd, whose ports
-    start at `first_port`. Those are open to everybody who can reach this machine, unless pcscd is private, a network
-    namespace can be made for it, and not `open_ports`, which other hosts of cards need. With `dials`, vpcd does not
-    listen: it connects to that host, at two ports for each reader. Call this from the main thread: the kernel ends
-    pcscd when the calling thread ends.
+    otherwise it takes the system's place, which needs root. The readers have `slots` slots each of our own driver, or
+    as many as a sequence has for each. With `vpcd`, or where our driver cannot be built, which `stand_in` then says,
+    they have two each of vpcd, whose ports start at `first_port`. Those are open to everybody who can reach this
+    machine, unless pcscd is private, a network namespace can be made for it, and not `open_ports`, which other hosts of
+    cards need. With `dials`, vpcd does not listen: it connects to that host, at two ports for each reader. Call this
+    from the main thread: the kernel ends pcscd when the calling thread ends.
     """
     program = _program("pcscd")
     library, stand_in = VPCD, ""
@@ -176,9 +176,10 @@ def start_pcscd(
             library = built_driver()
         except DriverUnavailable as error:
             vpcd, stand_in = True, str(error)
-    slots = VPCD_SLOTS if vpcd else slots
-    if not 1 <= len(readers) * slots <= MAX_SLOTS:
-        raise PcscdUnavailable(f"pcscd supports 1 to {MAX_SLOTS} slots, not {len(readers)} readers with {slots} each")
+    wanted = [slots] * len(readers) if isinstance(slots, int) else slots
+    counts = [VPCD_SLOTS if vpcd else count for _, count in zip(readers, wanted, strict=True)]
+    if not 1 <= sum(counts) <= MAX_SLOTS:
+        raise PcscdUnavailable(f"pcscd supports 1 to {MAX_SLOTS} slots, not {sum(counts)} of {len(readers)} readers")
     if vpcd and not VPCD.exists():
         install = "install the Debian package vsmartcard-vpcd"
         raise PcscdUnavailable(f"{stand_in}; or {install}" if stand_in else f"vpcd's driver is missing; {install}")
@@ -196,7 +197,7 @@ def start_pcscd(
         (socket_directory / leftover).unlink(missing_ok=True)
     ports: Sequence[int] = ()
     if not vpcd:
-        entries = _driver_entries(library, readers, slots, socket_directory, private=private)
+        entries = _driver_entries(library, readers, counts, socket_directory, private=private)
     else:
         ports = free_ports(len(readers), first_port) if dials is None else range(first_port, 65534, 2)[: len(readers)]
         entries = _vpcd_entries(directory, readers, ports, dials or "/dev/null")
@@ -227,7 +228,7 @@ def start_pcscd(
         if vpcd:
             endpoints += _vpcd_slots(name, ports[number], socket_path, door)
         else:
-            endpoints += _driver_slots(name, _reader_directory(socket_directory, number), slots, number)
+            endpoints += _driver_slots(name, _reader_directory(socket_directory, number), counts[number], number)
     running = RunningPcscd(socket_path, tuple(endpoints), process, lock, stand_in)
     deadline = time.monotonic() + _START_SECONDS
     while not listens(socket_path):
@@ -306,7 +307,7 @@ class _Entry:
 
 
 def _driver_entries(
-    library: Path, readers: Sequence[str], slots: int, directory: Path, *, private: bool
+    library: Path, readers: Sequence[str], slots: Sequence[int], directory: Path, *, private: bool
 ) -> list[_Entry]:
     """Make the directories of readers, and return their entries.
 
@@ -315,12 +316,11 @@ def _driver_entries(
     """
     seen = SYSTEM_DIRECTORY
     if private:
-        copy = Path(shutil.copyfile(library, directory / "ifd_kazashi.so"))
-        library = seen / copy.name
+        library = seen / Path(shutil.copyfile(library, directory / "ifd_kazashi.so")).name
     for number in range(len(readers)):
         _reader_directory(directory, number).mkdir(mode=0o755, exist_ok=True)
     return [
-        _Entry(name, f"{_reader_directory(seen, number)}:{slots}", library, number)
+        _Entry(name, f"{_reader_directory(seen, number)}:{slots[number]}", library, number)
         for number, name in enumerate(readers)
     ]
 

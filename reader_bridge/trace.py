@@ -36,7 +36,8 @@ class Recorded(NamedTuple):
     """One line of a trace.
 
     `command` and `response` are hexadecimal, with MASK for masked bytes. For an event that is not a command, `event`
-    names it, and `response` is the ATR if there is one. `at` is in seconds since 1970.
+    names it, and `response` is the ATR if there is one. `at` is in seconds since 1970. `rule` and `source` are those of
+    the status word, if an emulated card sent it; traces of earlier programs do not have them.
     """
 
     at: float
@@ -45,6 +46,8 @@ class Recorded(NamedTuple):
     response: str
     words: str = ""
     event: str = ""
+    rule: str = ""
+    source: str = ""
 
     @property
     def response_bytes(self) -> bytes:
@@ -107,6 +110,8 @@ class TraceWriter:
                 "response": exchange.response.hex().upper() if self._unmasked else decoded.response,
                 "words": decoded.words,
             }
+            if decoded.rule:
+                line |= {"rule": decoded.rule, "source": decoded.source}
         self._line(line)
         return decoded
 
@@ -143,6 +148,7 @@ def read_trace(path: Path) -> Trace:
             entry = Recorded(
                 float(fields["at"]), float(fields["seconds"]), str(fields.get("command", "")).upper(),
                 str(fields.get("response", "")).upper(), str(fields.get("words", "")), str(fields.get("event", "")),
+                str(fields.get("rule", "")), str(fields.get("source", "")),
             )  # fmt: skip
             masked_bytes(entry.command)
             masked_bytes(entry.response)

@@ -12,9 +12,10 @@ from kazashi.card.commands.selection import select
 from kazashi.card.commands.signing import compute_digital_signature
 from kazashi.card.commands.verification import change_key, change_reference_data, verify
 from kazashi.card.instruction import Instruction
+from kazashi.card.rule import RuledResponse
 from kazashi.card.session import Session
 
-Handler = Callable[[Session, CommandApdu], bytes]
+Handler = Callable[[Session, CommandApdu], RuledResponse]
 
 HANDLERS: dict[int, Handler] = {
     Instruction.VERIFY: verify,
@@ -37,4 +38,4 @@ HANDLERS: dict[int, Handler] = {
     Instruction.SET_SESSION_KEY: set_session_key,
     Instruction.LAST_COMMAND_INDICATOR: last_command_indicator,
 }
-"""Handlers by class and instruction. A handler returns the data of its response, or raises CommandRejected."""
+"""Handlers by class and instruction. A handler returns its response, or raises CommandRejected."""

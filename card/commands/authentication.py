@@ -14,42 +14,49 @@ from kazashi.card.rejection import (
     WrongLength,
     WrongParameters,
 )
+from kazashi.card.rule import RuledResponse, RuleSource, success
 from kazashi.card.session import Session
+from kazashi.card.status_word import SUCCESS
+
+_CHALLENGE = success("GET CHALLENGE returns as many random bytes as Le asks for", RuleSource.ISO_GET_CHALLENGE)
+_SIGNED = success("the key signs the challenge without a PIN", RuleSource.MYNA_CARD_COMMON)
 
 
-def get_challenge(session: Session, command: CommandApdu) -> bytes:
+def get_challenge(session: Session, command: CommandApdu) -> RuledResponse:
     """`00 84 00 00 Le`: return 1 to 256 random bytes. Real cards were measured to reject the extended form."""
     if command.p1 or command.p2:
-        raise WrongParameters
+        raise WrongParameters("P1 and P2 of GET CHALLENGE are 00", RuleSource.ISO_GET_CHALLENGE)
     if command.data or command.le is None:
-        raise WrongLength
+        raise WrongLength("GET CHALLENGE has an Le and no data", RuleSource.ISO_GET_CHALLENGE)
     if command.extended:
-        raise ConditionsNotSatisfied
+        raise ConditionsNotSatisfied("GET CHALLENGE has a short Le", RuleSource.MYNA_CARD)
     session.challenge_given = True
-    return session.chance(command.le)
+    return _CHALLENGE(session.chance(command.le) + SUCCESS)
 
 
-def internal_authenticate(session: Session, command: CommandApdu) -> bytes:
+def internal_authenticate(session: Session, command: CommandApdu) -> RuledResponse:
     """`00 88 00 P2 Lc challenge Le`: sign a challenge of 1 to 255 bytes (SHA-256, PKCS#1 v1.5) without a PIN."""
     if command.p1:
-        raise WrongParameters
+        raise WrongParameters("P1 of INTERNAL AUTHENTICATE is 00", RuleSource.ISO_INTERNAL_AUTHENTICATE)
     file = session.referenced(command.p2)
     if not isinstance(file, KeyFile):
-        raise IncompatibleFile
+        raise IncompatibleFile("the file is not a key", RuleSource.ISO_INTERNAL_AUTHENTICATE)
     if not file.authenticates:
-        raise file.authentication_refusal
+        raise file.authentication_refusal()
     if file.key is None:
-        raise ReferenceNotFound
+        raise ReferenceNotFound("the file holds no key", RuleSource.MISSING_KEY)
     if not 1 <= len(command.data) <= 255 or command.le is None or command.le < 256:
-        raise WrongLength
-    return file.key.sign_digest(sha256(command.data).digest())
+        raise WrongLength(
+            "a challenge has 1 to 255 bytes, and Le is for the whole signature", RuleSource.MYNA_CARD_COMMON
+        )
+    return _SIGNED(file.key.sign_digest(sha256(command.data).digest()) + SUCCESS)
 
 
-def external_authenticate(session: Session, command: CommandApdu) -> bytes:
+def external_authenticate(session: Session, command: CommandApdu) -> RuledResponse:
     """`00 82`: always rejected. It is for the issuer's terminals, whose keys are not public."""
     if not command.data:
-        raise WrongLength
+        raise WrongLength("EXTERNAL AUTHENTICATE has data", RuleSource.ISO_EXTERNAL_AUTHENTICATE)
     if not session.challenge_given:
-        raise ConditionsNotSatisfied
+        raise ConditionsNotSatisfied("a challenge comes first", RuleSource.ISO_EXTERNAL_AUTHENTICATE)
     session.challenge_given = False
-    raise SecurityStatusNotSatisfied
+    raise SecurityStatusNotSatisfied("only the issuer's terminals have the key", RuleSource.EXTERNAL_AUTHENTICATION)

@@ -16,19 +16,23 @@ from kazashi.card.rejection import (
     WrongLength,
     WrongParameters,
 )
+from kazashi.card.rule import RuledResponse, RuleSource, success
 from kazashi.card.session import Session
+from kazashi.card.status_word import SUCCESS
+
+_SIGNED = success("the key signs the data in the way that P1 names", RuleSource.MYNA_CARD_JPKI)
 
 
 def _digest(data: bytes) -> bytes:
     if len(data) != 32:
-        raise ConditionsNotSatisfied
+        raise ConditionsNotSatisfied("a SHA-256 hash has 32 bytes", RuleSource.MYNA_CARD_JPKI)
     return data
 
 
 def _verbatim(key: PrivateKey, data: bytes) -> bytes:
     # Clients pass a DigestInfo. The card does not parse it: a malformed one is signed like any other bytes.
     if len(data) > key.max_verbatim:
-        raise WrongLength
+        raise WrongLength("a key of 2048 bits signs up to 245 bytes as they are", RuleSource.MYNA_CARD_JPKI)
     return key.sign_verbatim(data)
 
 
@@ -44,23 +48,23 @@ _WAYS: dict[int, Callable[[PrivateKey, bytes], bytes]] = {
 message with DigestInfo, 04 a hash and 05 a message with PSS."""
 
 
-def compute_digital_signature(session: Session, command: CommandApdu) -> bytes:
+def compute_digital_signature(session: Session, command: CommandApdu) -> RuledResponse:
     """`80 2A P1 P2 Lc data Le`: sign data. P2 names the key as in VERIFY; 00 is the application's default key."""
     way = _WAYS.get(command.p1)
     if way is None:
-        raise WrongParameters
+        raise WrongParameters("P1 is one of the six ways to sign, 00 to 05", RuleSource.MYNA_CARD_JPKI)
     file = _key_file(session, command.p2)
     if not isinstance(file, KeyFile) or not file.signs:
-        raise IncompatibleFile
+        raise IncompatibleFile("the file is not a key that signs", RuleSource.MYNA_CARD_JPKI)
     if not file.use.met(session.facts):
-        raise SecurityStatusNotSatisfied
+        raise SecurityStatusNotSatisfied("the PIN of the key is not verified", RuleSource.JPKI_WEB)
     if file.key is None:
-        raise ReferenceNotFound
-    if not command.data or command.le is None:
-        raise WrongLength
-    if command.le < 256:
-        raise WrongLength
-    return way(file.key, command.data)
+        raise ReferenceNotFound("the file holds no key", RuleSource.MISSING_KEY)
+    if not command.data or command.le is None or command.le < 256:
+        raise WrongLength(
+            "a signature command has data, and an Le for the whole signature", RuleSource.SIGNATURE_LENGTH
+        )
+    return _SIGNED(way(file.key, command.data) + SUCCESS)
 
 
 def _key_file(session: Session, p2: int) -> ElementaryFile:
@@ -68,5 +72,5 @@ def _key_file(session: Session, p2: int) -> ElementaryFile:
         return session.referenced(p2)
     default = session.application.default_key
     if default is None:
-        raise WrongParameters
+        raise WrongParameters("P2 00 names a default key, and the application has none", RuleSource.MYNA_CARD_JPKI)
     return session.application.files[default]

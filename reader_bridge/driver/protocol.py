@@ -33,7 +33,7 @@ class Kind(IntEnum):
     MORE_TIME = 0x82
 
 
-class Outcome(IntEnum):
+class ReplyCode(IntEnum):
     """The first byte of a reply."""
 
     DONE = 0
@@ -52,7 +52,7 @@ class Disconnected(Exception):
     """The other side closed the connection."""
 
 
-class Message(NamedTuple):
+class DriverMessage(NamedTuple):
     """A received message."""
 
     kind: int
@@ -73,7 +73,7 @@ class Receiver:
         self._view = memoryview(self._buffer)
         self._filled = 0
 
-    def next(self) -> Message:
+    def next(self) -> DriverMessage:
         """Return the next message. Raises Disconnected, BadMessage, TimeoutError and OSError."""
         buffer = self._buffer
         while (end := self._end()) > self._filled:
@@ -81,7 +81,7 @@ class Receiver:
             if not count:
                 raise Disconnected
             self._filled += count
-        message = Message(buffer[4], bytes(self._view[5:end]))
+        message = DriverMessage(buffer[4], bytes(self._view[5:end]))
         left = self._filled - end
         if left:
             buffer[:left] = buffer[end : self._filled]

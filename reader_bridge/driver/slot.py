@@ -17,14 +17,14 @@ from kazashi.reader_bridge.driver.protocol import (
     VERSION,
     BadMessage,
     Disconnected,
+    DriverMessage,
     Kind,
-    Message,
-    Outcome,
     Receiver,
+    ReplyCode,
     packed,
 )
 from kazashi.reader_bridge.endpoint import DriverEndpoint
-from kazashi.reader_bridge.interface import CardGone, Interface
+from kazashi.reader_bridge.interface import CardGone, Interface, NotSupportedByReader, ReaderFailed
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange, Observer
 
@@ -43,16 +43,13 @@ _LONGEST_RESPONSE = 65536 + 2
 _EVENTS = {Kind.POWER_UP: "power on", Kind.POWER_DOWN: "power off", Kind.RESET: "reset"}
 _PEER = struct.Struct("3i")  # struct ucred: process, user, group
 
-Answer = tuple[Outcome, bytes]
-_DONE = bytes((Outcome.DONE,))
-
-
-class NotSupportedByReader(Exception):
-    """The reader does not have the attribute, control code or protocol."""
+Answer = tuple[ReplyCode, bytes]
+_DONE = bytes((ReplyCode.DONE,))
 
 
 class ReaderFunctions(Protocol):
-    """What a reader does by itself, apart from its card. Every method may raise NotSupportedByReader."""
+    """What a reader does by itself, apart from its card. Every method may raise NotSupportedByReader and ReaderFailed,
+    and `control` CardGone."""
 
     def attribute(self, slot: int, tag: int) -> bytes:
         """Return the value of an attribute (SCARD_ATTR_*)."""
@@ -117,7 +114,7 @@ class DriverSlot(Slot):
             interface, self._interface = self._interface, None
             if interface is None:
                 return
-            self._reply(Outcome.CARD_ABSENT)
+            self._reply(ReplyCode.CARD_ABSENT)
             self._tell(self._in_field())
             self._state.wait_for(lambda: not self._busy, _BUSY_SECONDS)
             interface.power_off()
@@ -180,7 +177,7 @@ class DriverSlot(Slot):
         connection.settimeout(_GREETING_SECONDS)
         receiver = Receiver(connection)
         hello = receiver.next()
-        if hello != Message(Kind.HELLO, bytes((VERSION, self.endpoint.number))):
+        if hello != DriverMessage(Kind.HELLO, bytes((VERSION, self.endpoint.number))):
             raise BadMessage(f"its greeting is {hello.kind:02X} {hello.body.hex()}")
         with self._state:
             self._connection = connection
@@ -207,7 +204,7 @@ class DriverSlot(Slot):
             else:
                 self._handle(message)
 
-    def _handle(self, message: Message) -> None:
+    def _handle(self, message: DriverMessage) -> None:
         """Reply to a request."""
         at = time.time()
         begun = time.perf_counter()
@@ -216,15 +213,15 @@ class DriverSlot(Slot):
             self._request_at = time.monotonic()
             self._busy = True
         gone = False
-        outcome, body = Outcome.FAILED, b""
+        outcome, body = ReplyCode.FAILED, b""
         try:
             outcome, body = self._answer(interface, message)
         except CardGone:
-            outcome, gone = Outcome.CARD_ABSENT, True
-        except NotPowered:
+            outcome, gone = ReplyCode.CARD_ABSENT, True
+        except (NotPowered, ReaderFailed):
             pass
         except NotSupportedByReader:
-            outcome = Outcome.PROTOCOL_REFUSED if message.kind == Kind.PROTOCOL else Outcome.UNSUPPORTED
+            outcome = ReplyCode.PROTOCOL_REFUSED if message.kind == Kind.PROTOCOL else ReplyCode.UNSUPPORTED
         finally:
             seconds = time.perf_counter() - begun
             with self._state:
@@ -235,45 +232,45 @@ class DriverSlot(Slot):
                 self._tell(self._in_field())
                 self._state.notify_all()
         if message.kind == Kind.TRANSMIT:
-            if outcome is Outcome.DONE:
+            if outcome is ReplyCode.DONE:
                 self._observe(Exchange(at, seconds, message.body[1:], body))
         elif interface is not None and message.kind in _EVENTS:
             self._observe(Exchange(at, 0.0, b"", interface.atr, _EVENTS[Kind(message.kind)]))
 
-    def _answer(self, interface: Interface | None, message: Message) -> Answer:
+    def _answer(self, interface: Interface | None, message: DriverMessage) -> Answer:
         """Return the outcome of a request. Raises CardGone, NotPowered, NotSupportedByReader and BadMessage."""
         kind, body = message
         if kind == Kind.TRANSMIT and body:
             if interface is None:
-                return Outcome.CARD_ABSENT, b""
+                return ReplyCode.CARD_ABSENT, b""
             response = interface.transmit(body[1:])
-            return (Outcome.DONE, response) if 0 < len(response) <= _LONGEST_RESPONSE else (Outcome.FAILED, b"")
+            return (ReplyCode.DONE, response) if 0 < len(response) <= _LONGEST_RESPONSE else (ReplyCode.FAILED, b"")
         if kind in _EVENTS and not body:
             if interface is None:
-                return Outcome.DONE if kind == Kind.POWER_DOWN else Outcome.CARD_ABSENT, b""
+                return ReplyCode.DONE if kind == Kind.POWER_DOWN else ReplyCode.CARD_ABSENT, b""
             {Kind.POWER_UP: interface.power_on, Kind.POWER_DOWN: interface.power_off, Kind.RESET: interface.reset}[
                 Kind(kind)
             ]()
             atr = interface.atr
             if kind == Kind.POWER_DOWN:
-                return Outcome.DONE, b""
-            return (Outcome.DONE, atr) if atr else (Outcome.CARD_MUTE, b"")
+                return ReplyCode.DONE, b""
+            return (ReplyCode.DONE, atr) if atr else (ReplyCode.CARD_MUTE, b"")
         number = self.endpoint.number
         if kind == Kind.PROTOCOL and len(body) == 5:
             if self._reader is not None:
                 self._reader.protocol(number, body[0])
-            return Outcome.DONE, b""
+            return ReplyCode.DONE, b""
         code, data = int.from_bytes(body[:4]), body[4:]
         if len(body) < 4 or kind not in (Kind.GET_ATTRIBUTE, Kind.SET_ATTRIBUTE, Kind.CONTROL):
             raise BadMessage(f"a message of kind {kind:02X} with {len(body)} bytes")
         if self._reader is None:
             raise NotSupportedByReader
         if kind == Kind.GET_ATTRIBUTE:
-            return Outcome.DONE, self._reader.attribute(number, code)
+            return ReplyCode.DONE, self._reader.attribute(number, code)
         if kind == Kind.SET_ATTRIBUTE:
             self._reader.set_attribute(number, code, data)
-            return Outcome.DONE, b""
-        return Outcome.DONE, self._reader.control(number, code, data)
+            return ReplyCode.DONE, b""
+        return ReplyCode.DONE, self._reader.control(number, code, data)
 
     def _observe(self, exchange: Exchange) -> None:
         for observer in self._observers:
@@ -288,7 +285,7 @@ class DriverSlot(Slot):
             self._stale |= self._visible and not present
             self._send(Kind.PRESENCE, bytes((present,)))
 
-    def _reply(self, outcome: Outcome, body: bytes = b"") -> None:
+    def _reply(self, outcome: ReplyCode, body: bytes = b"") -> None:
         """Reply to the open request, unless it was replied to because the card was removed."""
         if self._request_at is not None:
             self._request_at = None

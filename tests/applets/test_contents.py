@@ -6,6 +6,7 @@ from hashlib import sha256
 from io import BytesIO
 
 import pytest
+from asn1crypto import parser as asn1_parser
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from PIL import Image
 
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
+from kazashi.applets.holder import Holder
 from kazashi.applets.install import install
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.chip import Chip
@@ -121,6 +123,22 @@ def attributes(application: ApplicationContents) -> tuple[Tlv, bytes]:
     outer, end = parse(content)
     assert content[end:].strip(b"\xff") == b""
     return outer, content
+
+
+@pytest.mark.parametrize(("form", "long"), [(0x82, "820081"), (0x81, "8181")])
+@pytest.mark.parametrize("repeated", [11, 40])
+def test_long_texts_have_the_chosen_form_of_length(form: int, long: str, repeated: int) -> None:
+    """An address of 129 bytes, and a name that takes the whole above 255 bytes or not; asn1crypto reads both forms."""
+    holder = Holder("名" * repeated, "番" * 43, "19880417", "630417", "2", "123456789018", "131130")
+    content, signed = input_support.four_attributes(holder, form)
+    parsed = asn1_parser.parse(content, strict=True)
+    assert bytes.fromhex("DF23" + long) in signed
+    size = len(parsed[4])
+    assert content[2:5].hex() == (f"81{size:02x}df" if form == 0x81 and size < 256 else f"82{size:04x}")
+    table = asn1_parser.parse(parsed[4])
+    offsets = [int.from_bytes(table[4][at : at + 2]) for at in range(0, 8, 2)]
+    texts = [asn1_parser.parse(content[offset:])[4].decode() for offset in offsets]
+    assert texts == [holder.name, holder.address, holder.birth, holder.sex]
 
 
 def test_four_attributes_of_the_default_card(hanako: CardContents) -> None:

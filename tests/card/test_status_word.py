@@ -11,6 +11,7 @@ from kazashi.card.apdu import CommandApdu
 from kazashi.card.commands import HANDLERS
 from kazashi.card.instruction import Instruction
 from kazashi.card.rejection import TriesLeft, WrongLength
+from kazashi.card.rule import RuleSource
 from kazashi.card.status_word import Status, StatusWord
 
 pytestmark = pytest.mark.unit
@@ -43,8 +44,8 @@ def test_unknown_and_retry_counter_status_words() -> None:
         "1 retry left",
         "15 retries left",
     ]
-    assert str(TriesLeft(2)) == "2 retries left"
-    assert str(WrongLength()) == Status.WRONG_LENGTH.words
+    assert str(TriesLeft(2, "the value is not the PIN", RuleSource.JICSAP_VERIFY)) == "2 retries left"
+    assert str(WrongLength("GET DATA has no data", RuleSource.ISO_GET_DATA)) == Status.WRONG_LENGTH.words
     for count in (-1, 16):
         with pytest.raises(ValueError, match=str(count)):
             StatusWord.tries_left(count)

@@ -26,6 +26,7 @@ from tests.support import send
 
 pytestmark = pytest.mark.reader
 READ = "00B08A0010"
+VERIFIED = ("the value is the PIN, and the retry counter is full again", "JICSAP 1.1, 6.4.9")
 HEADER = '{"format": "kazashi-trace", "version": 1, "reader": "x", "masked": true}\n'
 
 
@@ -71,7 +72,14 @@ def test_trace_shows_decoded_exchanges_without_pins(instance: Instance) -> None:
     assert "VERIFY authentication PIN (0018) ****" in unmasked, "the decoded text never shows the PIN"
     reply = instance.lines()
     assert [line["command"] for line in reply if line["command"]][-3:] == [SELECT_JPKI, "0020009804********", READ]
-    assert reply[0].keys() == {"slot", "reader", "at", "seconds", "event", "command", "response", "words"}
+    assert reply[0].keys() == {
+        "slot", "reader", "at", "seconds", "event", "command", "response", "words", "rule", "source",
+    }  # fmt: skip
+    assert [(line["rule"], line["source"]) for line in reply if line["command"]][-2] == VERIFIED
+    rules = instance.run("reader", "trace", "--slot", "0", "--rules").stdout
+    assert "  VERIFY authentication PIN (0018) **** -> 9000 success" in rules
+    assert f"\n    = {VERIFIED[0]} ({VERIFIED[1]})\n" in rules
+    assert VERIFIED[0] not in output, "rules are shown on request"
     assert len(instance.lines("--last", "2")) == 2
     assert instance.run("reader", "trace", "--slot", "1", "--last", "5").stdout == "", "the other slot has no exchanges"
     assert "'7'" in instance.error("no-such-slot", 2, "reader", "trace", "--slot", "7")
@@ -121,13 +129,22 @@ def test_trace_file_is_shown_and_exported_as_pcap(instance: Instance, tmp_path: 
     commands = [line["command"] for line in reply["lines"] if line["command"]]
     assert commands[-3:] == [SELECT_JPKI, "0020009804********", READ]
     assert reply["masked"]
-    packets = instance.json("reader", "show", str(out), "--pcap", str(pcap))["packets"]
-    done = subprocess.run(
-        ["tshark", "-r", str(pcap), "-d", "iso14443.subdissector,iso7816", "-Y", "iso7816"],
-        capture_output=True, text=True, check=True, timeout=LIMIT,
-    )  # fmt: skip
-    assert len(done.stdout.splitlines()) == 2 * len(commands)
-    assert packets == 2 * len(commands) + len(reply["lines"]) - len(commands)
+    assert (reply["lines"][-2]["rule"], reply["lines"][-2]["source"]) == VERIFIED
+    assert f"    = {VERIFIED[0]} ({VERIFIED[1]})" in instance.run("reader", "show", str(out), "--rules").stdout
+    events = len(reply["lines"]) - len(commands)
+    for option, each, shown_by in (("--pcap", 2, "iso7816"), ("--gsmtap", 1, "gsm_sim")):
+        packets = instance.json("reader", "show", str(out), option, str(pcap))["packets"]
+        done = subprocess.run(
+            ["tshark", "-r", str(pcap), "-d", "iso14443.subdissector,iso7816", "-Y", shown_by, "-T", "fields", "-e",
+             "frame.comment"],
+            capture_output=True, text=True, check=True, timeout=LIMIT,
+        )  # fmt: skip
+        comments = done.stdout.splitlines()
+        assert len(comments) == each * len(commands)
+        assert packets == each * len(commands) + events
+        assert sum("VERIFY authentication PIN (0018) ****" in comment for comment in comments) >= 1
+        assert sum(f"{VERIFIED[0]} ({VERIFIED[1]})" in comment for comment in comments) >= 1
+    assert "--gsmtap" in instance.error("usage", 2, "reader", "show", str(out), "--pcap", "a", "--gsmtap", "b")
     out.write_bytes(out.read_bytes()[:-10])
     cut = instance.run("reader", "show", str(out))
     assert "is incomplete" in cut.stderr
@@ -197,6 +214,9 @@ def test_bad_fault_script_is_rejected_with_its_line(instance: Instance, tmp_path
     assert instance.send(1, SELECT_JPKI, TRIES, TRIES) == ["9000", "6581", "63c3"]
     output = instance.run("reader", "trace", "--slot", "1").stdout
     assert "-- the status word is 6581 instead of 63C3" in output
+    assert "    = a fault replaces the card's status word (docs/faults.md)" in instance.run(
+        "reader", "trace", "--slot", "1", "--rules"
+    ).stdout  # fmt: skip
     instance.run("card", "remove", "1")
 
 
@@ -214,6 +234,9 @@ def test_real_card_is_relayed_to_a_slot(instance: Instance, host: ReaderHost, im
     assert instance.send(1, SELECT_JPKI, WRONG, TRIES) == ["9000", "63c2", "63c2"]
     commands = [entry.exchange.command.hex().upper() for entry in host.journal.since(0)[0] if entry.exchange.command]
     assert commands == [SELECT_JPKI, WRONG, TRIES], "the commands reach the real card"
+    lines = [json.loads(line) for line in instance.run("reader", "trace", "--json", "--slot", "1").stdout.splitlines()]
+    assert lines[-1]["words"].startswith("VERIFY")
+    assert not lines[-1]["rule"], "why a real card sends a status word is not known"
     instance.run("card", "remove", "1")
 
 

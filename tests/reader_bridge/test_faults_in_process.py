@@ -14,6 +14,7 @@ from kazashi.applets.install import install
 from kazashi.card.card import Card
 from kazashi.card.chip import Chip
 from kazashi.card.contents import CardContents
+from kazashi.card.rule import rule_of
 from kazashi.card.store import Reference
 from kazashi.reader_bridge.fault import ContendForReader, Fault, FaultPlan, Glitch, Moment, Mute, Tear, Wait, When
 from kazashi.reader_bridge.fault_script import ATRS, UNKIND, parse_fault_script
@@ -64,6 +65,24 @@ def test_plan_without_faults_changes_nothing(contents: CardContents) -> None:
             for interface in (plain, planned):
                 interface.reset()
     assert planned.present
+
+
+def test_layers_keep_the_cards_rule_and_state_their_own(contents: CardContents) -> None:
+    def rules(script: str, *commands: bytes) -> list[str]:
+        interface = in_process(contents, parse_fault_script(script))
+        rules = [rule_of(interface.transmit(command)) for command in commands]
+        return [rule.source if rule else "" for rule in rules]
+
+    fetch = bytes.fromhex("00C0000000")
+    assert rules("faults: [{status: 6581, when: {command: 2}}]", SELECT_JPKI, TRIES, TRIES) == [
+        "JICSAP 1.1, 4.2", "docs/faults.md", "OpenSC, pull request 959",
+    ]  # fmt: skip
+    assert rules("faults: [{overlong: 3}]", SELECT_JPKI) == ["JICSAP 1.1, 4.2"], "the status word is the card's"
+    assert rules("faults: [{truncate: 1}]", SELECT_JPKI) == [""], "the status word is not whole"
+    assert rules("limit: 10", SELECT_JPKI) == ["docs/faults.md"]
+    assert rules("chaining: true", fetch, SELECT_WITH_FCI, fetch) == [
+        "ISO 7816-3, 12.2", "ISO 7816-3, 12.2", "JICSAP 1.1, 4.2",
+    ]  # fmt: skip
 
 
 SEEDED = """

@@ -1,4 +1,4 @@
-"""Trace files that are cut off, damaged or interrupted, and packet captures for Wireshark."""
+"""Trace files: what is written is read back, also after damage, interruption, and by later programs."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kazashi.applets.install import structure
+from kazashi.card.rule import StatusRule, under
+from kazashi.reader_bridge.capture import write_capture, write_gsmtap
 from kazashi.reader_bridge.decoder import Decoder
-from kazashi.reader_bridge.pcap import write_pcap
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.trace import BadTrace, Trace, TraceWriter, read_trace
 from kazashi.reader_bridge.vpcd import Exchange
 from tests.polling import until
-from tests.reader_bridge.tracing import (
-    AT,
-    DONE,
-    TRIES,
-    written,
-)
+from tests.reader_bridge.tracing import written
 
+RULES = st.builds(StatusRule, st.text(min_size=1), st.text(min_size=1))
 EXCHANGES = st.lists(st.one_of(
     st.builds(
-        lambda at, seconds, command, response: Exchange(at / 1000, seconds / 1000, command, response),
-        st.integers(0, 2**40), st.integers(0, 10**6), st.binary(min_size=1, max_size=64), st.binary(max_size=300),
+        lambda at, seconds, command, rule, response: Exchange(
+            at / 1000, seconds / 1000, command, under(rule, response)
+        ),
+        st.integers(0, 2**40), st.integers(0, 10**6), st.binary(min_size=1, max_size=64), st.none() | RULES,
+        st.binary(max_size=300),
     ),
     st.builds(
         lambda at, response, event: Exchange(at / 1000, 0.0, b"", response, event),
@@ -59,6 +59,7 @@ def test_trace_is_read_back_as_written(exchanges: list[Exchange], unmasked: bool
         else:
             assert (line.command, line.response) == (words.command, words.response)
         assert line.words == ("" if exchange.event else words.words)
+        assert (line.rule, line.source) == (words.rule, words.source)
         if not exchange.event:
             assert line.is_asked_by(exchange.command)
 
@@ -83,7 +84,8 @@ def test_truncated_trace_has_all_complete_lines(session: list[Exchange], tmp_pat
 
 def use(trace: Trace) -> None:
     """Use a trace in every way."""
-    write_pcap(trace, io.BytesIO())
+    write_capture(trace, io.BytesIO())
+    write_gsmtap(trace, io.BytesIO())
     time.localtime(trace.lines[0].at if trace.lines else 0)
     try:
         card = ReplayedCard(trace, strict=False)
@@ -181,6 +183,7 @@ RECORDER = """
 import sys
 from pathlib import Path
 from kazashi.applets.install import structure
+from kazashi.reader_bridge.capture import write_capture, write_gsmtap
 from kazashi.reader_bridge.decoder import Decoder
 from kazashi.reader_bridge.trace import TraceWriter
 from kazashi.reader_bridge.vpcd import Exchange
@@ -217,62 +220,3 @@ def test_trace_is_private_and_never_overwritten(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError):
         TraceWriter(path, "x", Decoder(()))
     assert path.read_bytes() == before
-
-
-# Packet captures in Wireshark
-
-
-def tshark(path: Path, *more: str) -> list[str]:
-    done = subprocess.run(
-        ["tshark", "-r", str(path), "-d", "iso14443.subdissector,iso7816", *more],
-        capture_output=True, text=True, check=True, timeout=60,
-    )  # fmt: skip
-    return done.stdout.splitlines()
-
-
-def captured(trace: Trace, path: Path) -> tuple[int, Path]:
-    with path.open("wb") as out:
-        return write_pcap(trace, out), path
-
-
-@pytest.mark.parametrize("unmasked", [False, True])
-def test_wireshark_decodes_every_command_and_response(session: list[Exchange], tmp_path: Path, unmasked: bool) -> None:
-    trace = read_trace(written(tmp_path / "t", session, unmasked=unmasked))
-    packets, path = captured(trace, tmp_path / "t.pcap")
-    exchanges = [exchange for exchange in session if not exchange.event]
-    assert max(len(exchange.response) for exchange in exchanges) > 7000, "a chained response"
-    assert max(len(exchange.command) for exchange in exchanges) > 256, "a chained command"
-    fields = tshark(
-        path, "-T", "fields", "-E", "separator=,", "-e", "iso7816.apdu.cla", "-e", "iso7816.apdu.ins",
-        "-e", "iso7816.apdu.sw1", "-e", "iso7816.apdu.sw2",
-    )  # fmt: skip
-    rows = [line.split(",") for line in fields]
-    assert len(rows) == packets
-    classes = [exchange.command[0] for exchange in exchanges]
-    assert [int(cla, 16) for cla, *_ in rows if cla] == classes
-    # Wireshark does not decode the instruction of a proprietary class.
-    instructions = [exchange.command[1] for exchange in exchanges if not exchange.command[0]]
-    assert [int(ins, 16) for _, ins, _, _ in rows if ins] == instructions
-    status_words = [bytes((int(sw1, 16), int(sw2, 16))) for _, _, sw1, sw2 in rows if sw1 and sw2]
-    # Wireshark takes a response for an ATR if it begins like one, as one signature in 128 does.
-    atrs = (b"\x3b", b"\x3f") if unmasked else ()
-    assert status_words == [exchange.response[-2:] for exchange in exchanges if exchange.response[:1] not in atrs]
-    assert not tshark(path, "-Y", "_ws.malformed")
-
-
-def test_wireshark_reassembles_a_long_response(session: list[Exchange], tmp_path: Path) -> None:
-    (long,) = (exchange for exchange in session if len(exchange.response) > 7000)
-    trace = read_trace(written(tmp_path / "t", [session[1], long], unmasked=True))
-    _, path = captured(trace, tmp_path / "t.pcap")
-    output = "\n".join(tshark(path, "-V"))
-    assert f"Reassembled apdu length: {len(long.response)}" in output
-    assert "ATQA" not in output, "no block is taken for an answer to a request"
-
-
-def test_wireshark_accepts_truncated_responses(tmp_path: Path) -> None:
-    power = Exchange(AT, 0.0, b"", bytes.fromhex("3B00"), "power on")
-    exchanges = [Exchange(AT, 0.0, TRIES, response) for response in (b"", b"\x90", DONE)]
-    packets, path = captured(read_trace(written(tmp_path / "t", [power, *exchanges])), tmp_path / "t.pcap")
-    assert packets == 7
-    assert len(tshark(path)) == 7
-    assert len(tshark(path, "-Y", "iso7816.apdu.ins")) == 3

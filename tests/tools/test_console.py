@@ -143,6 +143,7 @@ def test_trace_and_retry_counter_follow_a_client(page: Page, browser: Browser, i
     expect(card_in(page, 0)).to_contain_text("2/3")
     page.locator("#bytes").check()
     expect(trace).to_contain_text("> 0020009804********")
+    expect(trace).to_contain_text("= the value is not the PIN (JICSAP 1.1, 6.4.9)")
     expect(trace).not_to_contain_text("39393939")
     shot(page, "trace")
     send(instance["pcscd"]["environment"], reader, SELECT_JPKI, RIGHT)

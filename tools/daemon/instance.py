@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.error_codes import code_of
 from kazashi.assembly.served import ServedProcess, free_port
+from kazashi.card.rule import rule_of
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.fault_script import read_fault_script
@@ -26,6 +27,7 @@ from kazashi.reader_bridge.pcscd import (
     system_pcscd,
     system_place_is_free,
 )
+from kazashi.reader_bridge.profile import ReaderProfile
 from kazashi.reader_bridge.relay import RelayedCard
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot
@@ -44,16 +46,26 @@ _POWER_SECONDS = 5.0
 _FOLLOW_SECONDS = 0.02
 """How long a follower waits for more exchanges. They are sent in lists, so that each costs little."""
 
-_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "down")
+_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "pin", "down")
+_PIN_KEYS = ("confirm", "correct", "cancel")
 
 
 def choose_pcscd(
-    world: World, readers: Sequence[str], where: str, *, vpcd: bool = False, open_ports: bool = False
+    world: World,
+    readers: Sequence[str],
+    where: str,
+    *,
+    profiles: Sequence[ReaderProfile] = (),
+    vpcd: bool = False,
+    open_ports: bool = False,
 ) -> RunningPcscd:
     """Return the pcscd to use: `system` is the running one, `own` replaces it, `private` is started beside it, and
-    `auto` is the first of the three that is possible. Raises PcscdUnavailable."""
+    `auto` is the first of the three that is possible. Readers with `profiles` follow the plain ones; they need a pcscd
+    that is started here, with our own driver. Raises PcscdUnavailable."""
     world.run.mkdir(mode=0o700, exist_ok=True)
-    if where in ("auto", "system"):
+    if profiles and where == "system":
+        raise PcscdUnavailable("the system's pcscd has its own readers; readers with profiles need --pcscd private")
+    if where in ("auto", "system") and not profiles:
         running = system_pcscd()
         if running is not None:
             return running
@@ -62,7 +74,14 @@ def choose_pcscd(
                 "no pcscd with a virtual reader is running; start it (systemctl start pcscd), or use --pcscd auto"
             )
     own = where == "own" or (where == "auto" and system_place_is_free())
-    return start_pcscd(world.run, readers, private=not own, vpcd=vpcd, open_ports=open_ports)
+    names = [*readers, *(profile.reader_name for profile in profiles)]
+    slots = [1 for _ in readers] + [len(profile.slots) for profile in profiles]
+    pcscd = start_pcscd(world.run, names, private=not own, slots=slots, vpcd=vpcd, open_ports=open_ports)
+    if profiles and pcscd.driver != "kazashi":
+        pcscd.stop()
+        reason = pcscd.stand_in or "without --vpcd and --open-ports"
+        raise PcscdUnavailable(f"readers with profiles need our own driver; {reason}")
+    return pcscd
 
 
 @dataclass
@@ -92,7 +111,12 @@ class InstanceProcess:
             "services": self.services.status if self.services else None,
             "console": self.console.link if self.console else None,
             "slots": [self._slot(number, slot) for number, slot in enumerate(self.host.slots)],
-        }
+            "pins": [
+                {"slot": entry.request.slot, "purpose": entry.request.purpose.value, "typed": entry.typed,
+                 "shortest": entry.request.shortest, "longest": entry.request.longest, "seconds": entry.seconds}
+                for entry in self.host.pins.waiting()
+            ],
+        }  # fmt: skip
 
     def insert(self, request: dict[str, Any]) -> control.Answer:
         """Insert a card into a slot, and wait until pcscd has powered it."""
@@ -130,6 +154,17 @@ class InstanceProcess:
         self.host.reset(slot)
         return self._seen(slot)
 
+    def pin(self, request: dict[str, Any]) -> control.Answer:
+        """Press keys of the PIN pad in a slot: digits, or `confirm`, `correct` or `cancel`. Raises NoPinWanted, and
+        NotDigits for other keys."""
+        slot, key = self._find(request["slot"]), str(request["key"])
+        number = self.host.slots.index(slot)
+        if key in _PIN_KEYS:
+            getattr(self.host.pins, key)(number)
+        else:
+            self.host.pins.press(number, key)
+        return self._slot(number, slot)
+
     def trace(self, request: dict[str, Any]) -> Iterator[control.Answer]:
         """Yield lists of the exchanges of one slot or of all slots: the last `backlog` ones and, with `follow`, each
         new one."""
@@ -153,7 +188,7 @@ class InstanceProcess:
     def _exchange(self, entry: JournalEntry) -> list[object]:
         at, seconds, command, response, event = entry.exchange
         reader = self.host.slots[entry.slot].endpoint.reader
-        return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event]
+        return [entry.slot, reader, at, seconds, command.hex(), response.hex(), event, rule_of(response)]
 
     def down(self, _: dict[str, Any]) -> control.Answer:
         """Stop the instance."""
@@ -179,6 +214,7 @@ class InstanceProcess:
             "card": inserted.name if inserted else None,
             "contactless": inserted.presentation.contactless if inserted else None,
             "faults": inserted is not None and inserted.presentation.faults is not None,
+            "profile": self.host.profile(slot),
             "dialled": slot.endpoint.tolerates_silence,
             "seen": inserted is not None and slot.wait_until_powered(0),
         }
@@ -216,14 +252,20 @@ def run(world: World, plan: InstancePlan, announce: Callable[[control.Answer], N
     ServicesUnavailable, DirectoryUnavailable, BadFaultScript and everything that inserting a card raises. Nothing is
     left running in that case.
     """
-    presentation, dialled = plan.presentation(), plan.endpoints()
+    presentation, dialled, profiles = plan.presentation(), plan.endpoints(), plan.reader_profiles()
     ended = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: ended.set())
     for endpoint in dialled:
         endpoint.check()
-    pcscd = choose_pcscd(world, plan.reader_names, plan.pcscd, vpcd=plan.vpcd, open_ports=plan.open_ports)
-    host = ReaderHost([*pcscd.endpoints, *dialled], {**os.environ, **pcscd.client_environment()})
+    pcscd = choose_pcscd(
+        world, plan.reader_names, plan.pcscd, profiles=profiles, vpcd=plan.vpcd, open_ports=plan.open_ports
+    )
+    host = ReaderHost(
+        [*pcscd.endpoints, *dialled],
+        {**os.environ, **pcscd.client_environment()},
+        [*(None for _ in plan.reader_names), *profiles],
+    )
     services: Services | None = None
     console: ConsoleProcess | None = None
     try:

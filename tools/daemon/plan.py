@@ -15,12 +15,14 @@ from kazashi.world.names import checked_name
 if TYPE_CHECKING:
     from kazashi.reader_bridge.endpoint import DialledEndpoint
     from kazashi.reader_bridge.host import Presentation
+    from kazashi.reader_bridge.profile import ReaderProfile
 
 
 @dataclass(frozen=True, slots=True)
 class InstancePlan:
     """An instance's readers, cards and services.
 
+    `readers` are the names of plain readers, and `profiles` the profiles of further ones (docs/readers.md).
     `pcscd` is auto, system, own or private. The cards go into the slots in order, and all are presented in the same
     way. `faults` is the text of a fault script. `dialled` has the addresses (`[HOST:]PORT`) of further slots, after
     those of the readers, that other hosts connect to. With `vpcd`, the readers are vpcd's and not those of our
@@ -30,6 +32,7 @@ class InstancePlan:
     """
 
     readers: tuple[str, ...] = ()
+    profiles: tuple[str, ...] = ()
     pcscd: str = "auto"
     cards: tuple[str, ...] = ("hanako",)
     contactless: bool = False
@@ -51,8 +54,8 @@ class InstancePlan:
 
     @property
     def reader_names(self) -> tuple[str, ...]:
-        """The names of the readers; if none was chosen, one reader for each card, and at least one."""
-        return self.readers or ("Kazashi",) * max(1, len(self.cards))
+        """The names of the plain readers. Without any reader chosen, there is one for each card, and at least one."""
+        return self.readers or (() if self.profiles else ("Kazashi",) * max(1, len(self.cards)))
 
     def presentation(self) -> Presentation:
         """Return how the cards are presented. Raises BadFaultScript."""
@@ -61,6 +64,12 @@ class InstancePlan:
 
         faults = parse_fault_script(self.faults) if self.faults else None
         return Presentation(self.contactless, self.reset_keeps_status, faults)
+
+    def reader_profiles(self) -> list[ReaderProfile]:
+        """Return the profiles of the readers after the plain ones. Raises NoSuchProfile, BadProfile and OSError."""
+        from kazashi.reader_bridge.profile import reader_profile
+
+        return [reader_profile(name) for name in self.profiles]
 
     def endpoints(self) -> list[DialledEndpoint]:
         """Return the slots that other hosts connect to. Raises ValueError if an address is malformed."""

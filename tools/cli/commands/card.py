@@ -23,9 +23,13 @@ def card() -> None:
 @click.option("--password", default="ABC123", show_default=True, help="Signature password: 6 to 16 of A-Z and 0-9.")
 @click.option("--atr", type=click.Choice(["plain", "extended", "short", "reader-made-1", "reader-made-2"]),
               default="plain", show_default=True, help="One of the ATRs observed at real cards' contacts.")  # fmt: skip
+@click.option("--length-form", type=click.Choice(["82", "81"]), default="82", show_default=True,
+              help="The form of lengths from 128 to 255 in the text application (docs/differences.md).")  # fmt: skip
 @replies
 @click.pass_context
-def card_new(context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str) -> Reply:
+def card_new(
+    context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str
+) -> Reply:
     """Issue a card to a resident.
 
     RESIDENT is in the registry, or one of the sample residents (`kazashi card list --samples` shows them).
@@ -33,7 +37,15 @@ def card_new(context: click.Context, resident: str, name: str | None, pin: str, 
     from kazashi.assembly.cards import described
 
     new_world_of(context)
-    made(context, name or resident, resident=resident, pin=pin, password=password, atr=atr)
+    made(
+        context,
+        name or resident,
+        resident=resident,
+        pin=pin,
+        password=password,
+        atr=atr,
+        length_form=int(length_form, 16),
+    )
     description = described(world_of(context), name or resident)
     return Reply(description, _card_in_words(description))
 
@@ -150,6 +162,7 @@ def made(
     pin: str = "1234",
     password: str = "ABC123",
     atr: str = "plain",
+    length_form: int = 0x82,
 ) -> None:
     """Make a card for `resident`, which must not exist yet. Without `resident`, make the card only if it does not
     exist, for the resident with the card's name as alias.
@@ -175,7 +188,9 @@ def made(
         raise ImageMissing(f"there is no card {name!r}; make it with: kazashi card new RESIDENT --name {name}")
     from kazashi.assembly.cards import make_card
 
-    make_card(institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr)
+    make_card(
+        institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr, length_form=length_form
+    )
 
 
 def _card_in_words(described: dict[str, Any]) -> str:

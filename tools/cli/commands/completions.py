@@ -76,6 +76,12 @@ def _slots(context: click.Context, typed: str) -> Values:
         yield str(slot["slot"]), f"{slot['reader']}, {slot['card'] or 'empty'}"
 
 
+def _profiles(_: click.Context, typed: str) -> Values:
+    from kazashi.reader_bridge.profile import all_profiles
+
+    return ((profile.name, profile.title) for profile in all_profiles())
+
+
 def _world_to_read(context: click.Context) -> World:
     """Return the world. Raises WorldMissing, WorldUnusable and OSError, and ValueError if a command would upgrade the
     world first.
@@ -98,5 +104,7 @@ samples = _completion(_samples)
 """Completes the aliases of the sample residents."""
 holders = _completion(_residents, _samples)
 """Completes the aliases of those to whom a card can be issued."""
+profiles = _completion(_profiles)
+"""Completes the names of reader profiles."""
 slots = _completion(_slots)
 """Completes the numbers of the running instance's slots."""

@@ -9,7 +9,7 @@ from typing import IO, Any
 import click
 
 from kazashi.tools.cli.commands.card import made
-from kazashi.tools.cli.commands.completions import cards
+from kazashi.tools.cli.commands.completions import cards, profiles
 from kazashi.tools.cli.commands.reader import slots_in_words
 from kazashi.tools.cli.commands.shared import (
     Reply,
@@ -27,6 +27,8 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.option("--detach", is_flag=True, help="Run in the background; return once the card is in the reader.")
 @click.option("--reader", "readers", multiple=True, metavar="NAME",
               help="Add a reader with this name, up to 16 (default: one for each card, Kazashi).")  # fmt: skip
+@click.option("--reader-profile", "profiles", multiple=True, metavar="PROFILE", shell_complete=profiles,
+              help="Add a reader with a profile, or with that of a file .toml (kazashi reader profiles).")  # fmt: skip
 @click.option("--card", "cards", multiple=True, metavar="NAME", shell_complete=cards,
               help="Insert this card into the next slot (default: hanako).")  # fmt: skip
 @click.option("--empty", is_flag=True, help="Insert no card.")
@@ -88,8 +90,11 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
     run(world, plan, announce)
 
 
-def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind: bool, **chosen: Any) -> InstancePlan:
-    """Return the plan that the options describe. Raises UsageError and BadFaultScript."""
+def _planned(
+    *, cards: tuple[str, ...], empty: bool, script: Path | None, unkind: bool, readers: tuple[str, ...],
+    profiles: tuple[str, ...], **chosen: Any,
+) -> InstancePlan:  # fmt: skip
+    """Return the plan that the options describe. Raises UsageError, BadFaultScript, NoSuchProfile and BadProfile."""
     from kazashi.assembly.errors import UsageError
     from kazashi.reader_bridge.fault_script import UNKIND, read_fault_script
 
@@ -101,8 +106,13 @@ def _planned(*, cards: tuple[str, ...], empty: bool, script: Path | None, unkind
     if script is not None:
         read_fault_script(script)
         faults = script.read_text(encoding="utf-8", errors="replace")
+    profiles = tuple(str(Path(name).resolve()) if name.endswith(".toml") else name for name in profiles)
     try:
-        plan = InstancePlan(cards=() if empty else cards or InstancePlan().cards, faults=faults, **chosen)
+        plan = InstancePlan(
+            cards=() if empty else cards or InstancePlan().cards, faults=faults, profiles=profiles,
+            readers=readers, **chosen,
+        )  # fmt: skip
+        plan.reader_profiles()
     except ValueError as error:
         raise UsageError(f"--reader: {error}") from error
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.completions import slots
+from kazashi.tools.cli.commands.completions import profiles, slots
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
 from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_if_any, world_of
 
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 _SLOT = click.option("--slot", default="", shell_complete=slots,
                      help="Number, reader name or card (default: the first empty slot).")  # fmt: skip
+
+_RULES = click.option("--rules", is_flag=True, help="Also show the rule behind each status word, and its source.")
 
 
 @click.group()
@@ -38,6 +40,52 @@ def reader_list(context: click.Context) -> Reply:
     """Show the slots of the running instance."""
     slots = ask(context, "status")["slots"]
     return Reply(slots, slots_in_words(slots))
+
+
+@reader.command("profiles")
+@click.argument("name", default="", shell_complete=profiles)
+@replies
+def reader_profiles(name: str) -> Reply:
+    """Show the reader profiles, or the facts and sources of one.
+
+    `kazashi up --reader-profile NAME` starts such a reader. NAME can also be a file that ends in .toml.
+    """
+    from kazashi.reader_bridge.profile import all_profiles, reader_profile
+
+    if not name:
+        rows = [{"profile": profile.name, "title": profile.title} for profile in all_profiles()]
+        return Reply(rows, "\n".join(f"{row['profile']:20} {row['title']}" for row in rows))
+    profile = reader_profile(name)
+    facts = [{"fact": fact.words, "sources": list(fact.sources)} for fact in profile.facts]
+    lines = [profile.title, f"in PC/SC: {profile.reader_name}"]
+    lines += [f"{fact.words}\n    {', '.join(fact.sources)}" for fact in profile.facts]
+    document = {"profile": profile.name, "title": profile.title, "reader": profile.reader_name, "facts": facts}
+    return Reply(document, "\n".join(lines))
+
+
+@reader.command("pin")
+@click.argument("slot", shell_complete=slots)
+@click.argument("digits", default="")
+@click.option("--cancel", is_flag=True, help="Press the cancel key instead.")
+@replies
+@click.pass_context
+def reader_pin(context: click.Context, slot: str, digits: str, cancel: bool) -> Reply:
+    """Type a PIN at the PIN pad of a reader.
+
+    The pad must wait for a PIN. The digits are followed by the confirmation key. The console has the keys, too.
+    """
+    from kazashi.reader_bridge.control import ControlRejected
+
+    if cancel:
+        reply = ask(context, "pin", slot=slot, key="cancel")
+        return Reply(reply, f"the entry at {reply['reader']} is cancelled")
+    reply = ask(context, "pin", slot=slot, key=digits)
+    try:
+        ask(context, "pin", slot=slot, key="confirm")
+    except ControlRejected as error:
+        if error.code != "no-pin-wanted":  # the last digit may have ended the entry
+            raise
+    return Reply(reply, f"{len(digits)} digits are typed at {reply['reader']}")
 
 
 @reader.command("env")
@@ -62,12 +110,13 @@ def reader_env(context: click.Context) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
               help="Also write a trace file, of one slot.")  # fmt: skip
 @click.option("--unmasked", is_flag=True, help="Do not mask the bytes of PINs and personal data.")
+@_RULES
 @click.option("--raw", is_flag=True, help="Also show the bytes.")
 @json_option
 @click.pass_context
 def reader_trace(
-    context: click.Context, slot: str, follow: bool, last: int | None, out: Path | None, unmasked: bool, raw: bool,
-    as_json: bool,
+    context: click.Context, slot: str, follow: bool, last: int | None, out: Path | None, unmasked: bool, rules: bool,
+    raw: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Show the APDU trace of the slots.
 
@@ -87,33 +136,42 @@ def reader_trace(
             for exchange in batch:
                 if exchange.missed:
                     click.echo(f"kazashi: {exchange.missed} exchanges came too fast and are not shown", err=True)
-                _show(exchange, recorder.decode(exchange), as_json=as_json, raw=raw, unmasked=unmasked)
+                _show(exchange, recorder.decode(exchange), as_json=as_json, rules=rules, raw=raw, unmasked=unmasked)
             sys.stdout.flush()
 
 
 @reader.command("show")
 @click.argument("trace", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--pcap", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write a packet capture for Wireshark instead.")  # fmt: skip
+              help="Write a packet capture for Wireshark instead (pcapng).")  # fmt: skip
+@click.option("--gsmtap", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write a packet capture for Wireshark's SIM card dissector instead.")  # fmt: skip
+@_RULES
 @click.option("--raw", is_flag=True, help="Also show the bytes.")
 @replies
-def reader_show(trace: Path, pcap: Path | None, raw: bool) -> Reply:
+def reader_show(trace: Path, pcap: Path | None, gsmtap: Path | None, rules: bool, raw: bool) -> Reply:
     """Show or convert a trace file."""
     from dataclasses import asdict
 
-    from kazashi.reader_bridge.pcap import write_pcap
+    from kazashi.assembly.errors import UsageError
+    from kazashi.reader_bridge.capture import write_capture, write_gsmtap
     from kazashi.reader_bridge.trace import read_trace
 
     recorded = read_trace(trace)
     if recorded.cut_off:
         click.echo(f"kazashi: the last line of {trace} is incomplete and is left out", err=True)
-    if pcap is not None:
-        with pcap.open("wb") as out:
-            packets = write_pcap(recorded, out)
-        return Reply({"packets": packets, "pcap": str(pcap)}, f"{packets} packets in {pcap}")
+    if pcap is not None and gsmtap is not None:
+        raise UsageError("a trace is written to one capture: give --pcap or --gsmtap")
+    for name, path, write in (("pcap", pcap, write_capture), ("gsmtap", gsmtap, write_gsmtap)):
+        if path is not None:
+            with path.open("wb") as out:
+                packets = write(recorded, out)
+            return Reply({"packets": packets, name: str(path)}, f"{packets} packets in {path}")
     words = []
     for line in recorded.lines:
         words.append(f"{_clock(line.at)}  {line.words or f'-- {line.event}'}")
+        if rules and line.rule:
+            words.append(f"    = {line.rule} ({line.source})")
         if raw and line.command:
             words.append(f"    > {line.command}\n    < {line.response}")
     return Reply({**asdict(recorded), "lines": [line._asdict() for line in recorded.lines]}, "\n".join(words))
@@ -183,7 +241,7 @@ def slots_in_words(slots: list[dict[str, Any]]) -> str:
     return "\n".join(f"{slot['slot']:2}  {slot['reader']:24}  {state(slot)}" for slot in slots)
 
 
-def _show(followed: Followed, decoded: Decoded, *, as_json: bool, raw: bool, unmasked: bool) -> None:
+def _show(followed: Followed, decoded: Decoded, *, as_json: bool, rules: bool, raw: bool, unmasked: bool) -> None:
     exchange, command, response = followed.exchange, decoded.command, decoded.response
     if unmasked:
         command, response = exchange.command.hex().upper(), exchange.response.hex().upper()
@@ -191,10 +249,13 @@ def _show(followed: Followed, decoded: Decoded, *, as_json: bool, raw: bool, unm
         document = {
             "slot": followed.slot, "reader": followed.reader, "at": exchange.at, "seconds": exchange.seconds,
             "event": exchange.event, "command": command, "response": response, "words": decoded.words,
+            "rule": decoded.rule, "source": decoded.source,
         }  # fmt: skip
         click.echo(json.dumps(document, ensure_ascii=False))
         return
     click.echo(f"{_clock(exchange.at)} {followed.reader}  {decoded.words}")
+    if rules and decoded.rule:
+        click.echo(f"    = {decoded.rule} ({decoded.source})")
     if raw and command:
         click.echo(f"    > {command}\n    < {response}")
 

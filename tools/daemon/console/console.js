@@ -13,6 +13,8 @@ const TEXTS = {
     noPeople: "Nobody is registered yet. Issue a card to somebody.", something: "New event…", none: "none",
     now: "now", ocsp: "OCSP", unseen: "not detected by a reader yet", contactless: "contactless", faults: "with faults",
     done: "Done.", missed: "lines not shown (too fast): ", lost: "The console does not respond.", choose: "select a card",
+    "current PIN": "current PIN", "new PIN": "new PIN", "new PIN again": "new PIN again",
+    pinWanted: "waits for the", digits: "digits", secondsLeft: "s left", pinOk: "OK", pinBack: "Correct", pinCancel: "Cancel",
     waits: "It will be sent to Juki-Net at ", due: "at once", damaged: "damaged", jobs: "Jobs done: ", up: "up", down: "down",
   },
   ja: {
@@ -27,6 +29,8 @@ const TEXTS = {
     noPeople: "まだ誰も登録されていません。誰かのカードを発行してください。", something: "できごと…", none: "なし",
     now: "現在", ocsp: "OCSPの応答", unseen: "リーダーはまだ認識していません", contactless: "非接触", faults: "故障あり",
     done: "完了しました。", missed: "速すぎて表示できない行: ", lost: "コンソールが応答しません。", choose: "カードを選択",
+    "current PIN": "暗証番号", "new PIN": "新しい暗証番号", "new PIN again": "新しい暗証番号(再入力)",
+    pinWanted: "の入力待ち:", digits: "桁", secondsLeft: "秒", pinOk: "確定", pinBack: "訂正", pinCancel: "取消",
     waits: "住基ネットへの送信: ", due: "すぐ", damaged: "破損", jobs: "途中で行われた処理: ", up: "応答あり", down: "応答なし",
   },
 };
@@ -103,7 +107,7 @@ function draw() {
   $("now").textContent = state.clock.now.slice(0, 19).replace("T", " ");
   $("stands").textContent = text(state.clock.stands ? "stands" : "runs");
   $("clock-toggle").textContent = text(state.clock.stands ? "run" : "stand");
-  keepingFocus(() => { drawSlots(); drawCards(); drawPeople(); drawPublished(); });
+  keepingFocus(() => { drawPins(); drawSlots(); drawCards(); drawPeople(); drawPublished(); });
 }
 
 /* Redraw parts of the page without losing the keyboard focus. */
@@ -162,6 +166,26 @@ function drag(card) {
 document.addEventListener("dragend", () => { dragging = false; });
 document.addEventListener("pointerdown", () => { pressing = true; });
 for (const type of ["pointerup", "pointercancel"]) document.addEventListener(type, () => { pressing = false; });
+
+/* The PIN pads that wait for a PIN. The digits are not shown, only how many there are. */
+function drawPins() {
+  $("pins").replaceChildren(...(state.instance ? state.instance.pins : []).map((pin) => {
+    const slot = state.instance.slots[pin.slot];
+    const press = (key) => act({do: "pin", slot: pin.slot, key});
+    const key = (label, name) => el("button", {"data-at": `pin-${pin.slot}-${name}`, "data-key": name, onclick: () => press(name)}, label);
+    const range = pin.shortest === pin.longest ? pin.longest : `${pin.shortest}–${pin.longest}`;
+    return el("article", {class: "pin-pad", "data-pin": pin.slot,
+      onkeydown: (event) => {
+        const pressed = /^[0-9]$/.test(event.key) ? event.key : {Backspace: "correct", Escape: "cancel"}[event.key];
+        if (pressed) { event.preventDefault(); press(pressed); }
+      }},
+      el("h2", {}, `${slot.reader} ${text("pinWanted")} ${text(pin.purpose)}`),
+      el("output", {class: "typed"}, "●".repeat(pin.typed) || "–"),
+      el("small", {}, `${range} ${text("digits")}, ${Math.ceil(pin.seconds)} ${text("secondsLeft")}`),
+      el("div", {class: "keys"}, ..."1234567890".split("").map((digit) => key(digit, digit)),
+        key(text("pinBack"), "correct"), key(text("pinOk"), "confirm"), key(text("pinCancel"), "cancel")));
+  }));
+}
 
 function drawCards() {
   const inside = new Set((state.instance ? state.instance.slots : []).map((slot) => slot.card));
@@ -234,7 +258,8 @@ function row(line) {
   const clock = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
   const refused = !line.event && !/(^|[*A-F0-9])9000$/.test(line.response);
   return el("li", {class: line.event ? "event" : refused ? "refused" : ""}, el("time", {}, clock), ` ${line.reader}  ${line.words}`,
-    line.command ? el("span", {class: "raw"}, `  > ${line.command}\n  < ${line.response}`) : null);
+    line.command ? el("span", {class: "raw"}, `  > ${line.command}\n  < ${line.response}`
+      + (line.rule ? `\n  = ${line.rule} (${line.source})` : "")) : null);
 }
 
 function follow() {

@@ -55,7 +55,8 @@ class Feed:
                 lines.append(
                     {"slot": followed.slot, "reader": followed.reader, "at": exchange.at, "ms": exchange.seconds * 1000,
                      "event": exchange.event, "words": decoded.words, "command": decoded.command,
-                     "response": decoded.response, "missed": followed.missed}
+                     "response": decoded.response, "rule": decoded.rule, "source": decoded.source,
+                     "missed": followed.missed}
                 )  # fmt: skip
             with self._lock:
                 self._lines.extend(lines)

@@ -57,6 +57,7 @@ class View:
             "insert": self._insert,
             "remove": lambda request: self._instance("remove", slot=str(request["slot"])),
             "reset": lambda request: self._instance("reset", slot=str(request["slot"])),
+            "pin": lambda request: self._instance("pin", slot=str(request["slot"]), key=str(request["key"])),
             "new-card": self._new_card,
             "renew": self._renew,
             "clock": self._clock,
