@@ -6,6 +6,7 @@ Clients are told what pyscard and pcscd tell them of a real reader; docs/conform
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from weakref import WeakSet
 
 from smartcard.CardConnection import CardConnection
@@ -34,7 +35,9 @@ from smartcard.scard import (
 
 from kazashi.card.atr import offered_protocols
 from kazashi.card.chip import NotPowered
-from kazashi.reader_bridge.interface import CardGone, Interface
+from kazashi.reader_bridge.emulated_reader import EmulatedReader
+from kazashi.reader_bridge.interface import CardGone, Interface, NotSupportedByReader, ReaderFailed
+from kazashi.reader_bridge.profile import ReaderProfile
 
 _NAMES = {
     CardConnection.T0_protocol: "T0",
@@ -48,11 +51,13 @@ _ANY_PROTOCOL = CardConnection.T0_protocol | CardConnection.T1_protocol
 class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types
     """A pyscard reader that exists in this process only, into which cards can be inserted.
 
-    It knows its name, and has no other attributes and no control codes, as a plain reader of `kazashi up`.
+    With a profile, it answers as the first slot of such a reader. A plain reader, as that of `kazashi up`, has no
+    attribute but its name, and no control codes.
     """
 
-    def __init__(self, name: str = "Kazashi in process") -> None:
+    def __init__(self, name: str = "Kazashi in process", profile: ReaderProfile | None = None) -> None:
         super().__init__(name)
+        self._emulated = None if profile is None else EmulatedReader(profile)
         self.card: Interface | None = None
         self._connections: WeakSet[InProcessConnection] = WeakSet()
         self._lock = threading.RLock()
@@ -61,7 +66,7 @@ class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types
         """Insert a card. A card that is in the reader already is removed first."""
         with self._lock:
             self.remove()
-            self.card = card
+            self.card = card if self._emulated is None else self._emulated.insert(0, card)
 
     def remove(self) -> None:
         """Remove the card, if there is one."""
@@ -70,6 +75,8 @@ class InProcessReader(Reader):  # type: ignore[misc]  # pyscard has no types
                 self._tell(SCARD_W_REMOVED_CARD)
                 self.card.power_off()
                 self.card = None
+                if self._emulated is not None:
+                    self._emulated.remove(0)
 
     def createConnection(self) -> CardConnectionDecorator:
         """Return a connection that is not connected yet."""
@@ -194,26 +201,38 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
             except CardGone as error:
                 self._reader._tell(SCARD_W_REMOVED_CARD)
                 raise _error(failed, SCARD_W_REMOVED_CARD) from error
-            except NotPowered as error:
+            except (NotPowered, ReaderFailed) as error:
                 raise _error(failed, SCARD_E_NOT_TRANSACTED) from error
         if len(response) < 2:
             raise CardConnectionException("Card returned no valid response", hresult=0)
         return list(response[:-2]), response[-2], response[-1]
 
     def doControl(self, controlCode: int, command: list[int] | None = None) -> list[int]:
-        """Raise SmartcardException: the reader has no control codes."""
-        self._require_handle("Failed to control ")
-        raise _smartcard_error("Failed to control ", SCARD_E_UNSUPPORTED_FEATURE)
+        """Return the reader's answer to a control code. Raises SmartcardException if it has none."""
+        data = bytes(command or ())
+        return self._asked("Failed to control ", lambda reader: reader.control(0, controlCode & 0xFFFFFFFF, data))
 
     def doGetAttrib(self, attribId: int) -> list[int]:
-        """Return the reader's name (SCARD_ATTR_DEVICE_FRIENDLY_NAME, SCARD_ATTR_DEVICE_SYSTEM_NAME).
-
-        Raises SmartcardException for every other attribute.
-        """
-        self._require_handle("Failed to getAttrib ")
-        if attribId in (SCARD_ATTR_DEVICE_FRIENDLY_NAME, SCARD_ATTR_DEVICE_SYSTEM_NAME):
+        """Return an attribute of the reader (SCARD_ATTR_*). Raises SmartcardException if it does not have it."""
+        if attribId in (SCARD_ATTR_DEVICE_FRIENDLY_NAME, SCARD_ATTR_DEVICE_SYSTEM_NAME):  # pcscd answers these itself
             return [*self._reader.name.encode(), 0]
-        raise _smartcard_error("Failed to getAttrib ", SCARD_E_UNSUPPORTED_FEATURE)
+        return self._asked("Failed to getAttrib ", lambda reader: reader.attribute(0, attribId))
+
+    def _asked(self, failed: str, ask: Callable[[EmulatedReader], bytes]) -> list[int]:
+        with self._lock:
+            emulated = self._reader._emulated
+            try:
+                if self._mode is None:
+                    raise _smartcard_error(failed, SCARD_E_INVALID_HANDLE)
+                if emulated is None:
+                    raise _smartcard_error(failed, SCARD_E_UNSUPPORTED_FEATURE)
+                return list(ask(emulated))
+            except NotSupportedByReader as error:
+                raise _smartcard_error(failed, SCARD_E_UNSUPPORTED_FEATURE) from error
+            except ReaderFailed as error:
+                raise _smartcard_error(failed, SCARD_E_NOT_TRANSACTED) from error
+            except CardGone as error:
+                raise _smartcard_error(failed, SCARD_E_NO_SMARTCARD) from error
 
     def _open(self, protocol: int | None, mode: int, how: int, verb: str) -> None:
         """Connect as pcscd does, and agree on a protocol."""
@@ -235,6 +254,11 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
                 raise NoCardException(f"Unable to {verb}", hresult=SCARD_E_NO_SMARTCARD) from error
             offered = {1 << number for number in offered_protocols(card.atr)}
             active = next((number for number in (2, 1) if number in offered and number & wanted), 0)
+            try:
+                if active and self._reader._emulated is not None:
+                    self._reader._emulated.protocol(0, active)
+            except NotSupportedByReader:
+                active = 0
             if not active:
                 raise _error(failed, SCARD_E_PROTO_MISMATCH)
         self._mode, self._event = mode, 0
@@ -253,10 +277,6 @@ class InProcessConnection(CardConnection):  # type: ignore[misc]
     def _require_no_event(self, failed: str) -> None:
         if self._event:
             raise _error(failed, self._event)
-
-    def _require_handle(self, failed: str) -> None:
-        if self._mode is None:
-            raise _smartcard_error(failed, SCARD_E_INVALID_HANDLE)
 
 
 def _error(failed: str, code: int) -> CardConnectionException:

@@ -32,6 +32,7 @@ from kazashi.reader_bridge import control
 from kazashi.reader_bridge.in_process import InProcessReader
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.pcsc import connect, connected, context
+from kazashi.reader_bridge.profile import reader_profile
 from tests.polling import LIMIT, until
 
 SELECT = list(request.select(jpki.AID))
@@ -85,7 +86,7 @@ class InProcess:
 
     def __init__(self, image: str) -> None:
         self._image = Path(image)
-        self.reader = InProcessReader("In process")
+        self.reader = InProcessReader("In process", reader_profile("contact"))
         self.insert()
 
     def insert(self) -> None:
@@ -187,10 +188,6 @@ def status(established: Any, bench: Bench, current: int = scard.SCARD_STATE_UNAW
     """Return the state of the reader, with the counter of its events above."""
     _, [(_, state, _)] = scard.SCardGetStatusChange(established, timeout, [(bench.reader.name, current)])
     return int(state)
-
-
-def name_in_hex(bench: Bench) -> str:
-    return (bench.reader.name.encode() + bytes(1)).hex().upper()
 
 
 # Names and the first connection
@@ -413,22 +410,24 @@ def _(bench: Bench) -> str:
     return ", ".join(results)
 
 
-@row("attributes of a plain reader: DEVICE_FRIENDLY_NAME, ATR_STRING",
-     "its name, SmartcardException SCARD_E_UNSUPPORTED_FEATURE",
+@row("attributes: DEVICE_FRIENDLY_NAME, VENDOR_NAME, ATR_STRING, one that does not exist",
+     "its name, 4B617A6173686900, 3BE000FF8131FE4514, SmartcardException SCARD_E_UNSUPPORTED_FEATURE",
      vpcd=Different(
-         "SmartcardException SCARD_E_INSUFFICIENT_BUFFER, SmartcardException SCARD_E_UNSUPPORTED_FEATURE",
-         "it clears the length of pcscd's buffer before it refuses the attribute"))  # fmt: skip
+         "SmartcardException SCARD_E_INSUFFICIENT_BUFFER, SmartcardException SCARD_E_UNSUPPORTED_FEATURE, "
+         "SmartcardException SCARD_E_UNSUPPORTED_FEATURE, SmartcardException SCARD_E_UNSUPPORTED_FEATURE",
+         "it has no attributes, and clears the length of pcscd's buffer before it refuses one"))  # fmt: skip
 def _(bench: Bench) -> str:
     connection = opened(bench)
-    results = [
-        told(lambda tag=tag: connection.getAttrib(tag))
-        for tag in (scard.SCARD_ATTR_DEVICE_FRIENDLY_NAME, scard.SCARD_ATTR_ATR_STRING)
-    ]
-    return ", ".join("its name" if result == name_in_hex(bench) else result for result in results)
+    tags = (scard.SCARD_ATTR_DEVICE_FRIENDLY_NAME, scard.SCARD_ATTR_VENDOR_NAME, scard.SCARD_ATTR_ATR_STRING, 0x7FFF)
+    results = [told(lambda tag=tag: connection.getAttrib(tag)) for tag in tags]
+    name = (bench.reader.name.encode() + bytes(1)).hex().upper()
+    return ", ".join("its name" if result == name else result for result in results)
 
 
-@row("control codes of a plain reader: CM_IOCTL_GET_FEATURE_REQUEST, and 1",
-     "SmartcardException SCARD_E_UNSUPPORTED_FEATURE, SmartcardException SCARD_E_UNSUPPORTED_FEATURE")  # fmt: skip
+@row("control codes: CM_IOCTL_GET_FEATURE_REQUEST, and 1",
+     "120442330012, SmartcardException SCARD_E_UNSUPPORTED_FEATURE",
+     vpcd=Different("SmartcardException SCARD_E_UNSUPPORTED_FEATURE, SmartcardException SCARD_E_UNSUPPORTED_FEATURE",
+                    "it has no features"))  # fmt: skip
 def _(bench: Bench) -> str:
     connection = opened(bench)
     return ", ".join(told(lambda code=code: connection.control(code)) for code in (FEATURE_REQUEST, 1))
