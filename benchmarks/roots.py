@@ -38,9 +38,10 @@ PASSED_ON = ("http_proxy", "https_proxy", "no_proxy", "HTTPS_PROXY", "NO_PROXY",
 # Programs in a root make mount and user namespaces themselves, which the kernel refuses after a plain chroot.
 ENTER = r"""
 set -e
-root=$1 user=$2 group=$3 directory=$4 capabilities=$5; shift 5
+root=$1 user=$2 group=$3 directory=$4 capabilities=$5 binds=$6; shift 6
 mount --bind "$root" "$root"
 cd "$root"
+while [ "$binds" -gt 0 ]; do mkdir -p ".$1"; mount --bind "$2" ".$1"; shift 2; binds=$((binds - 1)); done
 mount -t proc proc proc
 mount -t sysfs -o ro sysfs sys
 mount -t tmpfs -o mode=755 tmpfs dev
@@ -98,17 +99,20 @@ class Root:
         environment: Mapping[str, str] | None = None,
         answer: str = "",
         check: bool = True,
+        binds: Mapping[str, Path] | None = None,
     ) -> Done:
         """Run a program in the root and wait for it. All processes that it started end with it.
 
-        Raises Failed if `check` is true and it exits with something other than 0.
+        `binds` are directories of this machine that the program finds in the root: each by its path there. Raises
+        Failed if `check` is true and it exits with something other than 0.
         """
         # Another Kazashi on this machine, outside the root, would take the same ports.
         env = CLEAN | {"KAZASHI_FIRST_PORT": str(20000 + os.getpid() % 500 * 20)}
         env |= {name: os.environ[name] for name in PASSED_ON if name in os.environ}
         env |= {"HOME": "/root" if user == "root" else f"/home/{user}", "USER": user, **(environment or {})}
         enter = ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--ipc", "--fork", "--kill-child",
-                 "sh", "-c", ENTER, "enter", str(self.path), user, group or user, directory, capabilities]  # fmt: skip
+                 "sh", "-c", ENTER, "enter", str(self.path), user, group or user, directory, capabilities,
+                 str(len(binds or {})), *(str(path) for bind in (binds or {}).items() for path in bind)]  # fmt: skip
         lines: list[tuple[float, str]] = []
         with tempfile.TemporaryFile("w+") as errors, tempfile.TemporaryFile("w+") as entered:
             entered.write(answer)
@@ -124,6 +128,7 @@ class Root:
             finally:
                 process.kill()
                 process.stdout.read()  # until no process in the namespace has it open
+                process.stdout.close()
                 process.wait()
             seconds = time.monotonic() - begun
             errors.seek(0)
@@ -189,9 +194,11 @@ class Machine:
     keep: bool
 
     def plain(self, suite: str, include: Sequence[str] = ("git", "ca-certificates")) -> Path:
-        """Return the plain root of a Debian release; make it if it is not there."""
+        """Return the plain root of a Debian release; make it if it is not there. Raises Failed."""
         root = self.cache / (suite if include else f"{suite}-bare")
         if not root.exists():
+            if shutil.which("debootstrap") is None:
+                raise Failed("debootstrap makes the root, and it is missing; install the Debian package debootstrap")
             say(f"debootstrap makes {root}")
             self.cache.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryDirectory(dir=self.cache, prefix="partial-") as partial:
@@ -214,13 +221,7 @@ class Machine:
         root.log.unlink(missing_ok=True)
         try:
             subprocess.run(["cp", "-a", "--reflink=auto", str(plain), str(root.path)], check=True)
-            shutil.copy("/etc/resolv.conf", root.path / "etc/resolv.conf")
-            bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
-            shutil.copy(bundle or "/etc/ssl/certs/ca-certificates.crt", root.path / AUTHORITIES.lstrip("/"))
-            # No init runs in a root. As in a container's image, a package's installation starts no service.
-            policy = root.path / "usr/sbin/policy-rc.d"
-            policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
-            policy.chmod(0o755)
+            _settle(root)
             yield root
         finally:
             if self.keep:
@@ -228,27 +229,53 @@ class Machine:
             else:
                 subprocess.run(["rm", "-rf", "--one-file-system", str(trial)], check=False)
 
+    def equipped(self, suite: str, packages: Sequence[str]) -> Root:
+        """Return the bare root of a Debian release with packages and what they depend on, not more. It is installed
+        once, in the bare root itself."""
+        root = Root(self.plain(suite, ()), self.cache / f"{suite}.log")
+        _settle(root)
+        self._update(root, suite)
+        root.run("apt-get", "install", "--yes", "--no-install-recommends", *packages,
+                 environment={"DEBIAN_FRONTEND": "noninteractive"})  # fmt: skip
+        root.run("sh", "-c", "apt-get clean; rm -rf /var/lib/apt/lists/*")
+        return root
+
+    def _update(self, root: Root, suite: str) -> None:
+        """Bring a root's package lists up to date, with those of the release's sources that this machine's apt has."""
+        known = subprocess.run(["apt-get", "indextargets", "--format", "$(RELEASE)"],
+                               capture_output=True, text=True, check=False).stdout.split()  # fmt: skip
+        origins = {
+            suite: self.mirror,
+            f"{suite}-updates": self.mirror,
+            f"{suite}-security": f"{self.mirror}-security",
+        }
+        (root.path / "etc/apt/sources.list").write_text(
+            "".join(f"deb {at} {release} main\n" for release, at in origins.items() if release in {suite, *known}),
+            encoding="ascii",
+        )
+        root.run("apt-get", "update")
+
     @contextmanager
     def fresh(self, suite: str, source: Commit, name: str) -> Iterator[Root]:
         """Yield a root as a new machine is: package lists up to date, an ordinary user, and the source in /src.git."""
         with self.copy(self.plain(suite), name) as root:
-            known = subprocess.run(["apt-get", "indextargets", "--format", "$(RELEASE)"],
-                                   capture_output=True, text=True, check=False).stdout.split()  # fmt: skip
-            origins = {
-                suite: self.mirror,
-                f"{suite}-updates": self.mirror,
-                f"{suite}-security": f"{self.mirror}-security",
-            }
-            (root.path / "etc/apt/sources.list").write_text(
-                "".join(f"deb {at} {release} main\n" for release, at in origins.items() if release in {suite, *known}),
-                encoding="ascii",
-            )
             source.put(root.path / "src.git")
             (root.path / "etc/gitconfig").write_text("[safe]\n\tdirectory = /src.git\n", encoding="ascii")
             root.run("useradd", "--create-home", "--shell", "/bin/bash", "user")
-            root.run("apt-get", "update")
+            self._update(root, suite)
             os.sync()  # what the copy has still to write would slow the trial down
             yield root
+
+
+def _settle(root: Root) -> None:
+    """Give a root this machine's name servers and certificates."""
+    shutil.copy("/etc/resolv.conf", root.path / "etc/resolv.conf")
+    bundle = os.environ.get("SSL_CERT_FILE") or ssl.get_default_verify_paths().cafile
+    shutil.copy(bundle or "/etc/ssl/certs/ca-certificates.crt", root.path / AUTHORITIES.lstrip("/"))
+    # No init runs in a root. As in a container's image, a package's installation starts no service.
+    policy = root.path / "usr/sbin/policy-rc.d"
+    policy.write_text("#!/bin/sh\nexit 101\n", encoding="ascii")
+    policy.chmod(0o755)
 
 
 def say(text: str) -> None:

@@ -184,7 +184,7 @@ class DriverSlot(Slot):
             self._told = self._in_field()
             self._send(Kind.HELLO, bytes((VERSION, self._told)))
         self._complaint = ""
-        timeout = _GREETING_SECONDS
+        timeout: float | None = _GREETING_SECONDS
         while True:
             interface = self._interface
             polled = interface is not None and (interface.leaves or not self._told)

@@ -55,6 +55,8 @@ _OPTIONAL_PROGRAMS = {
     "pdfsig": ("poppler-utils", "the tests"),
     "gpgsm": ("gpgsm gpg-agent", "the long tests"),
     "mvn": ("maven", "the long tests"),
+    "debootstrap": ("debootstrap", "the long tests"),
+    "ssh-agent": ("openssh-client scdaemon", "the long tests"),
     "java": ("default-jdk-headless", "the examples"),
     "node": ("nodejs", "the examples"),
     "go": ("golang-go", "the examples"),

@@ -84,6 +84,7 @@ PARTS = {
                 "nginx-light", "apache2-bin", "libapache2-mod-auth-openidc",  # other people's sites
                 "haproxy", "stunnel4", "libbcpkix-java", "libmbedtls-dev",  # and verifiers
                 "curl", "libengine-pkcs11-openssl", "nodejs", "default-jdk-headless", "golang-go",  # and clients
+                "openssh-client", "scdaemon", "debootstrap",  # and of the card; a root with those of Debian 13
                 "xmlsec1", "poppler-utils", "gpgsm", "gpg-agent",  # sign and judge documents,
                 "maven",  # and so do Java libraries
                 "tmux",  # the terminal of the till
