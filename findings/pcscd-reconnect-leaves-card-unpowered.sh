@@ -11,6 +11,7 @@
 set -eu
 directory=$(mktemp -d)
 trap 'kill $(cat "$directory"/*.id 2>/dev/null) 2>/dev/null || true; rm -rf "$directory"' EXIT
+trap 'exit 1' INT TERM
 cd "$directory"
 
 case $(/usr/sbin/pcscd --version) in
@@ -30,9 +31,12 @@ rights=--mount
 unshare $rights sh -c '
   [ -d /run/pcscd ] || { mount -t tmpfs tmpfs /run; mkdir /run/pcscd; }
   mount --bind run /run/pcscd
-  exec /usr/sbin/pcscd --foreground --config conf > pcscd.log 2>&1' &
+  exec /usr/sbin/pcscd --foreground --config "$PWD/conf" > pcscd.log 2>&1' &
 echo $! > pcscd.id
-until [ -S run/pcscd.comm ]; do sleep 0.1; done
+for _ in $(seq 300); do
+  if [ -S run/pcscd.comm ]; then break; fi
+  sleep 0.1
+done
 /usr/bin/vicc --type iso7816 --hostname 127.0.0.1 --port 40000 > vicc.log 2>&1 < /dev/null &
 echo $! > vicc.id
 

@@ -12,6 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -150,7 +151,7 @@ def told(call: Callable[[], Any]) -> str:
         result = call()
     except SmartcardException as error:
         code = "" if error.hresult == -1 else f" {code_name(error.hresult)}"
-        return type(error).__name__ + code
+        return f"{type(error).__name__}{code}"
     if isinstance(result, tuple):
         _, first, second = result
         return f"{first:02X}{second:02X}"
@@ -419,7 +420,7 @@ def _(bench: Bench) -> str:
 def _(bench: Bench) -> str:
     connection = opened(bench)
     tags = (scard.SCARD_ATTR_DEVICE_FRIENDLY_NAME, scard.SCARD_ATTR_VENDOR_NAME, scard.SCARD_ATTR_ATR_STRING, 0x7FFF)
-    results = [told(lambda tag=tag: connection.getAttrib(tag)) for tag in tags]
+    results = [told(partial(connection.getAttrib, tag)) for tag in tags]
     name = (bench.reader.name.encode() + bytes(1)).hex().upper()
     return ", ".join("its name" if result == name else result for result in results)
 
@@ -430,7 +431,7 @@ def _(bench: Bench) -> str:
                     "it has no features"))  # fmt: skip
 def _(bench: Bench) -> str:
     connection = opened(bench)
-    return ", ".join(told(lambda code=code: connection.control(code)) for code in (FEATURE_REQUEST, 1))
+    return ", ".join(told(partial(connection.control, code)) for code in (FEATURE_REQUEST, 1))
 
 
 # What only a resource manager knows
