@@ -56,7 +56,7 @@ def put_aside(world: World, shop: str, name: str) -> None:
     or if a program has it open.
     """
     installed = open_till(world, shop, name)
-    installed.store.engine.dispose()
+    installed.store.close()
     path = _path(world, shop, name)
     if path.with_name(f"{path.name}-wal").exists():  # SQLite removes it with the last connection
         raise UsageError(f"a program has the till {shop}/{name} open; stop it first")

@@ -20,17 +20,18 @@ from kazashi.provision_network.neighbours import Neighbours
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, RequestOutcome
 from kazashi.world.clock import Clock
 from kazashi.world.outbox import Message, Send
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
 _AT_ONCE = 200
 """The number of notifications that are answered in one transaction."""
 
 _notified = NOTIFIED.c
-_ADD = insert_if_absent(NOTIFIED)
+_ADD = Statement(insert_if_absent(NOTIFIED))
 _HELD = sa.select(NOTIFIED).where(_notified.stage == RequestOutcome.HELD.value).order_by(_notified.number)
-_OPEN = sa.select(NOTIFIED).where(
+_OPEN = Statement(sa.select(NOTIFIED).where(
     _notified.stage.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value))
-).order_by(_notified.number)  # fmt: skip
+).order_by(_notified.number))  # fmt: skip
 _DONE = sa.update(NOTIFIED).where(
     _notified.number == sa.bindparam("n"), _notified.stage != sa.bindparam("s"),
     _notified.stage.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value)),
@@ -65,7 +66,7 @@ class Answering:
         for notified, outcome, sealed in self._outcomes(notifications):
             row = {"number": notified.number, "provider": notified.provider, "stage": outcome.value,
                    "notification": json.dumps(notified.as_dict())}  # fmt: skip
-            if connection.execute(_ADD, row).rowcount:
+            if _ADD.run(connection, row):
                 self._send(send, notified, outcome, sealed)
 
     def work(self) -> int:
@@ -76,7 +77,7 @@ class Answering:
         Raises StoreFailed.
         """
         with self._store.reading() as connection:
-            rows = connection.execute(_OPEN).all()
+            rows = _OPEN.all(connection)
             self._neighbours.known(connection)  # what another process has learnt in the meantime
         held = [row.number for row in rows if row.stage == RequestOutcome.HELD.value]
         waiting = set(held) - self._platform.released(held) if held else set()

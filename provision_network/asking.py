@@ -20,7 +20,8 @@ from kazashi.provision_network.neighbours import Neighbours
 from kazashi.provision_network.rules import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, number_of, own_body, text_of
 from kazashi.world.clock import Clock, epoch, from_epoch
-from kazashi.world.outbox import Message, Send
+from kazashi.world.outbox import Message, MessageBatch, Send
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
 MOST_OPEN = 5_000
@@ -44,25 +45,25 @@ class RequestStage(Enum):
 _UNDER_WAY = (RequestStage.SENT.value, RequestStage.ACCEPTED.value)
 _OPEN = (*_UNDER_WAY, RequestStage.HELD.value)
 _asked = ASKED.c
-_ADD = sa.insert(ASKED).returning(_asked.process)
-_OPEN_OF = sa.select(sa.func.count()).where(_asked.body == sa.bindparam("b"), _asked.stage.in_(_OPEN))
+_ADD = Statement(sa.insert(ASKED).returning(_asked.process))
+_OPEN_OF = Statement(sa.select(sa.func.count()).where(_asked.body == sa.bindparam("b"), _asked.stage.in_(_OPEN)))
 _this = _asked.process == sa.bindparam("p")
-_OF_PROCESS = sa.select(ASKED).where(_this)
-_OF_PROCESSES = sa.select(ASKED).where(_asked.process.in_(sa.bindparam("ps", expanding=True)))
-_ACCEPT = sa.update(ASKED).where(_this).values(
+_OF_PROCESS = Statement(sa.select(ASKED).where(_this))
+_OF_PROCESSES = Statement(sa.select(ASKED).where(_asked.process.in_(sa.bindparam("ps", expanding=True))))
+_ACCEPT = Statement(sa.update(ASKED).where(_this).values(
     number=sa.bindparam("n"), rule=sa.bindparam("r"),
     stage=sa.case((_asked.stage == RequestStage.SENT.value, RequestStage.ACCEPTED.value), else_=_asked.stage),
-)  # fmt: skip
-_END = sa.update(ASKED).where(_this).values(
+))  # fmt: skip
+_END = Statement(sa.update(ASKED).where(_this).values(
     stage=sa.bindparam("s"), denial=sa.bindparam("d"), words=sa.bindparam("w")
-)  # fmt: skip
+))  # fmt: skip
 _FORGET = sa.update(ASKED).where(_asked.body == sa.bindparam("b")).values(
     body="", provider="", item="", rule="", denial="", words=""
 )  # fmt: skip
-_HOLD = sa.update(ASKED).where(_this, _asked.stage.in_(_UNDER_WAY)).values(stage=RequestStage.HELD.value)
-_ADD_EARLY = insert_if_absent(EARLY_ANSWER)
-_EARLY_OF = sa.select(EARLY_ANSWER).where(EARLY_ANSWER.c.process == sa.bindparam("p"))
-_DROP_EARLY = sa.delete(EARLY_ANSWER).where(EARLY_ANSWER.c.process == sa.bindparam("p"))
+_HOLD = Statement(sa.update(ASKED).where(_this, _asked.stage.in_(_UNDER_WAY)).values(stage=RequestStage.HELD.value))
+_ADD_EARLY = Statement(insert_if_absent(EARLY_ANSWER))
+_EARLY_OF = Statement(sa.select(EARLY_ANSWER).where(EARLY_ANSWER.c.process == sa.bindparam("p")))
+_DROP_EARLY = Statement(sa.delete(EARLY_ANSWER).where(EARLY_ANSWER.c.process == sa.bindparam("p")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,9 +122,10 @@ class OutgoingRequest:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The results of a batch of messages: people at bodies and answers to store, processes that have ended or are now
-    on hold, and notifications to answer."""
+    """The results of a batch of messages: the messages sent in consequence, people at bodies and answers to store,
+    processes that have ended or are now on hold, and notifications to answer."""
 
+    sent: MessageBatch
     people: list[tuple[str, list[PersonAtBody]]] = field(default_factory=list)
     answers: list[dict[str, Any]] = field(default_factory=list)
     ended: set[int] = field(default_factory=set)
@@ -184,7 +186,7 @@ class Asking:
     def _check_open(self, connection: sa.Connection, body: str, further: int) -> None:
         """Raise NetworkRejected if a body has too many open requests to have `further` ones."""
         self._server(body)
-        if int(connection.scalar(_OPEN_OF, {"b": body}) or 0) + further > MOST_OPEN:
+        if int(_OPEN_OF.scalar(connection, {"b": body})) + further > MOST_OPEN:
             raise NetworkRejected("busy", f"{body} has {MOST_OPEN:,} open requests, the maximum; try again later")
 
     def _ask(
@@ -200,7 +202,7 @@ class Asking:
         row = {"body": body, "provider": provider, "item": item, "asked_at": epoch(self._clock.now()),
                "stage": RequestStage.SENT.value,
                "rule": "", "denial": "", "words": "", "reference": reference}  # fmt: skip
-        process = int(connection.execute(_ADD, row).scalar_one())
+        process = int(_ADD.scalar(connection, row))
         send(CORE, kind, {**request, "process": process, "requester": body})
         return process
 
@@ -211,7 +213,11 @@ class Asking:
     def requests(self, processes: Sequence[int]) -> list[OutgoingRequest]:
         """Return the states of requests, in the same order. Raises NetworkRejected like `request`."""
         with self._store.reading() as connection:
-            rows = {row.process: row for row in connection.execute(_OF_PROCESSES, {"ps": processes})}
+            return self.requests_in(connection, processes)
+
+    def requests_in(self, connection: sa.Connection, processes: Sequence[int]) -> list[OutgoingRequest]:
+        """Return the states of requests like `requests`, within a transaction of the interface system's store."""
+        rows = {row.process: row for row in _OF_PROCESSES.all(connection, {"ps": processes})}
         if missing := [process for process in processes if process not in rows]:
             raise NetworkRejected("unknown-process", f"{self._name} has no process {missing[0]}")
         return [
@@ -247,43 +253,43 @@ class Asking:
         """Handle the core's acceptance of a request."""
         body = message.body
         values = {"p": number_of(body["process"]), "n": number_of(body["number"]), "r": text_of(body["rule"])}
-        connection.execute(_ACCEPT, values)
-        early = connection.execute(_EARLY_OF, {"p": values["p"]}).one_or_none()
+        _ACCEPT.run(connection, values)
+        early = _EARLY_OF.one_or_none(connection, {"p": values["p"]})
         if early is not None:
-            connection.execute(_DROP_EARLY, {"p": values["p"]})
-            accepted = connection.execute(_OF_PROCESS, {"p": values["p"]}).one()
+            _DROP_EARLY.run(connection, {"p": values["p"]})
+            accepted = _OF_PROCESS.one_or_none(connection, {"p": values["p"]})
             self._accept_answer(connection, send, accepted, early.number, early.sealed, result)
 
     def on_refused(self, connection: sa.Connection, _: Send, message: Message, result: Result) -> None:
         """Handle the core's refusal of a request."""
         body = message.body
-        known = connection.execute(_OF_PROCESS, {"p": number_of(body["process"])}).one_or_none()
+        known = _OF_PROCESS.one_or_none(connection, {"p": number_of(body["process"])})
         if known is not None and known.stage == RequestStage.SENT.value:
-            connection.execute(_DROP_EARLY, {"p": known.process})
+            _DROP_EARLY.run(connection, {"p": known.process})
             self._end(connection, known.process, RequestStage.REFUSED, result, body["denial"], body["words"])
 
     def on_answer(self, connection: sa.Connection, send: Send, message: Message, result: Result) -> None:
         """Handle an answer (step 5), which comes directly from the provider and not through the core."""
         process = number_of(message.body["process"])
         number, sealed = number_of(message.body["number"]), str(message.body["sealed"])
-        row = connection.execute(_OF_PROCESS, {"p": process}).one_or_none()
+        row = _OF_PROCESS.one_or_none(connection, {"p": process})
         if row is None or row.stage not in _OPEN:
             raise NetworkRejected("not-asked", f"there is no open request with the process number {process}")
         self._check_speaks_for(message.sender, row.provider)
         if row.number is None:  # the core's acceptance is sent separately; without it no answer counts
             early = {"process": process, "number": number, "sealed": sealed}
-            connection.execute(_ADD_EARLY, early)
+            _ADD_EARLY.run(connection, early)
             return
         self._accept_answer(connection, send, row, number, sealed, result)
 
     def on_held(self, connection: sa.Connection, _: Send, message: Message, result: Result) -> None:
         """Handle a provider's notice that a person must check the request first (自動応答不可)."""
         process = number_of(message.body["process"])
-        row = connection.execute(_OF_PROCESS, {"p": process}).one_or_none()
+        row = _OF_PROCESS.one_or_none(connection, {"p": process})
         if row is None or row.stage not in _UNDER_WAY:
             raise NetworkRejected("not-asked", f"there is no request under way with the process number {process}")
         self._check_speaks_for(message.sender, row.provider)
-        connection.execute(_HOLD, {"p": process})
+        _HOLD.run(connection, {"p": process})
         result.ended.add(process)
 
     def _check_speaks_for(self, interface: str, provider: str) -> None:
@@ -310,5 +316,5 @@ class Asking:
         self, connection: sa.Connection, process: int, stage: RequestStage, result: Result, denial: str = "",
         words: str = "",
     ) -> None:  # fmt: skip
-        connection.execute(_END, {"p": process, "s": stage.value, "d": denial, "w": words})
+        _END.run(connection, {"p": process, "s": stage.value, "d": denial, "w": words})
         result.ended.add(process)

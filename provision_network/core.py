@@ -71,8 +71,9 @@ class Core:
         with self.store.alone() as connection:
             self.receive_in(connection, messages)
 
-    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> None:
-        """Handle messages like `receive`, within a transaction of the core's store."""
+    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> bool:
+        """Handle messages like `receive`, within a transaction of the core's store. Returns whether that sends
+        messages."""
         members = self.members.within(connection)
         with OUTBOX.batch(connection, CORE, self._clock.now()) as send:
             context = Context(connection, members, send)
@@ -81,6 +82,7 @@ class Core:
                     self._handlers.get(message.kind, _on_unknown)(context, message)
                 except (NetworkRejected, ForeignCode, AttributeError, KeyError, TypeError, ValueError) as error:
                     self._refuse(context, message, error)
+        return bool(send)
 
     def _refuse(self, context: Context, message: Message, error: Exception) -> None:
         if isinstance(error, NetworkRejected):

@@ -58,8 +58,8 @@ class CoreService:
         """Accept messages from an interface system."""
         sender = client(request, {INTERFACE}, "only an interface system may send messages to the core").name
         messages = messages_of(await json_of(request), {sender}, CORE)
-        await self._commits.run_async(lambda connection: self._core.receive_in(connection, messages))
-        self._runner.call()
+        if await self._commits.run_async(lambda connection: self._core.receive_in(connection, messages)):
+            self._runner.call()
         return JSONResponse({})
 
     async def portal_code(self, request: Request) -> Response:

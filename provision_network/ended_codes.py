@@ -10,15 +10,17 @@ from kazashi.provision_network.codes import Coder, LinkageCode
 from kazashi.provision_network.core_store import ENDED_CODE, INSTITUTION, UNDISCLOSED
 from kazashi.provision_network.membership import Institution
 from kazashi.provision_network.rules import Decision, Denial
+from kazashi.world.statement import Statement
 
 _this_person = ENDED_CODE.c.record_code == sa.bindparam("r")
 _FORGET = sa.delete(ENDED_CODE).where(_this_person, ENDED_CODE.c.code_group == sa.bindparam("g"))
-_ENDED_GROUPS = sa.select(ENDED_CODE.c.code_group).where(_this_person)
+_ended_groups = sa.select(ENDED_CODE.c.code_group).where(_this_person)
 _CLEAR = sa.delete(UNDISCLOSED).where(
     UNDISCLOSED.c.record_code == sa.bindparam("r"),
     (UNDISCLOSED.c.body == sa.bindparam("b"))
-    | UNDISCLOSED.c.body.in_(sa.select(INSTITUTION.c.name).where(INSTITUTION.c.code_group.in_(_ENDED_GROUPS))),
+    | UNDISCLOSED.c.body.in_(sa.select(INSTITUTION.c.name).where(INSTITUTION.c.code_group.in_(_ended_groups))),
 )  # fmt: skip
+_ENDED_GROUPS = Statement(_ended_groups)
 
 
 class EndedCodes:
@@ -29,7 +31,7 @@ class EndedCodes:
 
     def denial(self, connection: sa.Connection, linkage: LinkageCode, bodies: Sequence[Institution]) -> Decision | None:
         """Return the decision about a request if the person is no longer registered at one of these bodies."""
-        ended = set(connection.scalars(_ENDED_GROUPS, {"r": self._coder.record(linkage).value}))
+        ended = {row.code_group for row in _ENDED_GROUPS.all(connection, {"r": self._coder.record(linkage).value})}
         for body in bodies:
             if body.group in ended:
                 return Decision("", Denial.NO_LONGER_HERE, f"the person is no longer registered at {body.name}")

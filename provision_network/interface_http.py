@@ -30,7 +30,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from kazashi.provision_network.asking import ItemRequest, OutgoingRequest, RequestStage
-from kazashi.provision_network.body_http import BodyRoutes, admitted, check_admitted, system_of
+from kazashi.provision_network.body_http import BodyRoutes, check_admitted, system_of
 from kazashi.provision_network.interface_openapi import MOST_QUESTIONS
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.message_http import (
@@ -128,9 +128,10 @@ class InterfaceService:
         peer = client(request, {INTERFACE, CORE}, "only the core and interface systems may send messages")
         senders = {CORE} if peer.unit == CORE else {peer.name} - {CORE}
         messages = messages_of(await json_of(request), senders, self._interface.name)
-        ended = await self._commits.run_async(lambda connection: self._interface.receive_in(connection, messages))
-        self._runner.call()
-        self._ends.announce(ended)
+        result = await self._commits.run_async(lambda connection: self._interface.receive_in(connection, messages))
+        if result.sent:
+            self._runner.call()
+        self._ends.announce(result.ended)
         return JSONResponse({})
 
     async def ask(self, request: Request) -> Response:
@@ -170,13 +171,14 @@ class InterfaceService:
 
     def _states(self, numbers: Sequence[int], system: Peer) -> list[dict[str, Any]]:
         """Return the states of a body's processes. Raises NetworkRejected if one is another body's."""
-        server = admitted(self._interface, system)
-        requests = self._interface.asking.requests(numbers)
+        with self._interface.store.reading() as connection:
+            check_admitted(self._interface, connection, system)
+            requests = self._interface.asking.requests_in(connection, numbers)
         for one in requests:
             if one.body != system.name:
                 raise NetworkRejected("unknown-process", f"{system.name} has no process {one.process}")
         answered = [one.process for one in requests if one.stage is RequestStage.ANSWERED]
-        received = server.received_all(answered) if answered else {}
+        received = self._interface.server(system.name).received_all(answered) if answered else {}
         return [one.as_dict(received.get(one.process)) for one in requests]
 
 

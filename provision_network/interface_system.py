@@ -115,12 +115,11 @@ class InterfaceSystem:
         with self.store.transaction() as connection:
             self.receive_in(connection, messages)
 
-    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> set[int]:
-        """Handle messages like `receive`, within a transaction of the interface system's store. Returns the numbers of
-        the processes that have ended."""
-        result = Result()
+    def receive_in(self, connection: sa.Connection, messages: Sequence[Message]) -> Result:
+        """Handle messages like `receive`, within a transaction of the interface system's store."""
         self.neighbours.known(connection)  # what another process has learnt in the meantime
         with OUTBOX.batch(connection, self.name, self._clock.now()) as send:
+            result = Result(send)
             for message in INBOX.fresh(connection, messages):
                 try:
                     self._handler(message)(connection, send, message, result)
@@ -131,7 +130,7 @@ class InterfaceSystem:
                 self.server(body).take(people)
             self.answering.answer(connection, send, result.notified)
         self.platform.keep(result.answers)
-        return result.ended
+        return result
 
     def _handler(self, message: Message) -> _Handler:
         """Return the handler of a message. Raises NetworkRejected."""

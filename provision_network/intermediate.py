@@ -150,13 +150,13 @@ class IntermediatePlatform:
             return set(connection.scalars(query))
 
     def _answer(self, connection: sa.Connection, notified: Notification) -> Copy | ProvisionOnHold | NetworkRejected:
-        keys = {"o": notified.provider, "c": notified.code.value, "i": notified.item, "n": notified.number}
-        row = connection.execute(COPY_OF, keys).one_or_none()
+        owner, code = notified.provider, notified.code.value
+        row = COPY_OF.one_or_none(connection, {"o": owner, "c": code, "i": notified.item})
         own = notified.rule == OWN_INFORMATION
-        if row is None or (own and connection.scalar(WITHHELD, {"o": keys["o"], "c": keys["c"]})):
+        if row is None or (own and WITHHELD.scalar(connection, {"o": owner, "c": code})):
             words = f"{notified.provider} has no copy of {notified.item} for that person"
             return NetworkRejected("no-copy", words)
-        if row.by_hand and not connection.scalar(RELEASED, {"o": keys["o"], "n": keys["n"]}):
+        if row.by_hand and not RELEASED.scalar(connection, {"o": owner, "n": notified.number}):
             return ProvisionOnHold(f"{notified.item} is on hold until a person at {notified.provider} has checked it")
         return Copy(row.item, row.content, from_epoch(row.registered_at))
 
@@ -164,7 +164,7 @@ class IntermediatePlatform:
         """Store decrypted answers. Storing one again changes nothing."""
         if answers:
             with self.store.transaction() as connection:
-                connection.execute(KEEP, answers)
+                KEEP.run_all(connection, answers)
 
     def drop(self, owner: str) -> None:
         """Delete everything of a body that has left: people, copies, requests on hold, answers and its key."""
@@ -235,7 +235,7 @@ class IntermediateServer:
         wanted = iter(address_numbers)
         with self._platform.store.reading() as connection:
             while chunk := list(islice(wanted, _CHUNK)):
-                rows = connection.execute(CODES_OF, {"o": self.owner, "as": chunk})
+                rows = CODES_OF.all(connection, {"o": self.owner, "as": chunk})
                 codes |= {row.address_number: InstitutionCode(bytes(row.code)) for row in rows}
         return codes
 
@@ -422,7 +422,7 @@ class IntermediateServer:
     def received_all(self, processes: Sequence[int]) -> dict[int, Received]:
         """Return the answers to requests of this body that have arrived, by process."""
         with self._platform.store.reading() as connection:
-            rows = connection.execute(ANSWERS_TO, {"o": self.owner, "ps": processes}).all()
+            rows = ANSWERS_TO.all(connection, {"o": self.owner, "ps": processes})
         return {
             row.process: Received(
                 row.process, row.provider, row.item, row.content,

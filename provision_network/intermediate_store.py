@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlalchemy as sa
 
 from kazashi.world.event_log import event_table
+from kazashi.world.statement import Statement
 from kazashi.world.storage import insert_if_absent
 
 METADATA = sa.MetaData()
@@ -54,19 +55,18 @@ SEALING_KEY = sa.Table(
     sa.Column("jwk", sa.Text, nullable=False),
 )  # fmt: skip
 
-KEEP = insert_if_absent(RECEIVED)
-ANSWERS_TO = sa.select(RECEIVED).where(
-    RECEIVED.c.owner == sa.bindparam("o"),
-    RECEIVED.c.process.in_(sa.bindparam("ps", expanding=True)),
-)
+KEEP = Statement(insert_if_absent(RECEIVED))
+ANSWERS_TO = Statement(sa.select(RECEIVED).where(
+    RECEIVED.c.owner == sa.bindparam("o"), RECEIVED.c.process.in_(sa.bindparam("ps", expanding=True))
+))  # fmt: skip
 _copy, _person, _held = COPY.c, PERSON.c, HELD.c
 _owner: sa.BindParameter[str] = sa.bindparam("o")
 _code: sa.BindParameter[bytes] = sa.bindparam("c")
-COPY_OF = sa.select(_copy.item, _copy.content, _copy.registered_at, _copy.by_hand).where(
+COPY_OF = Statement(sa.select(_copy.item, _copy.content, _copy.registered_at, _copy.by_hand).where(
     _copy.owner == _owner, _copy.code == _code, _copy.item == sa.bindparam("i")
-)
-WITHHELD = sa.select(_person.withheld).where(_person.owner == _owner, _person.code == _code)
-RELEASED = sa.select(_held.released).where(_held.owner == _owner, _held.number == sa.bindparam("n"))
-CODES_OF = sa.select(_person.address_number, _person.code).where(
+))  # fmt: skip
+WITHHELD = Statement(sa.select(_person.withheld).where(_person.owner == _owner, _person.code == _code))
+RELEASED = Statement(sa.select(_held.released).where(_held.owner == _owner, _held.number == sa.bindparam("n")))
+CODES_OF = Statement(sa.select(_person.address_number, _person.code).where(
     _person.owner == _owner, _person.address_number.in_(sa.bindparam("as", expanding=True))
-)
+))  # fmt: skip

@@ -26,6 +26,7 @@ from kazashi.provision_network.sealing import is_key
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.web.mutual_tls import ServiceAuthority
 from kazashi.world.clock import JST, Clock, epoch, from_epoch
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
 _AT_ONCE = 100
@@ -234,7 +235,7 @@ class Membership:
 
     def within(self, connection: sa.Connection) -> Members:
         """Return the members within a transaction of the core's store."""
-        version = int(connection.scalar(_VERSION) or 0)
+        version = int(_VERSION.scalar(connection) or 0)
         if version != self._cache[0]:
             assessments, leaving = assessments_in(connection), set(connection.scalars(sa.select(LEAVING.c.body)))
             self._cache = (version, {
@@ -284,4 +285,4 @@ class Membership:
         connection.execute(sa.update(table).values(value=table.c.value + 1))
 
 
-_VERSION = sa.select(MEMBERSHIP_VERSION.c.value)
+_VERSION = Statement(sa.select(MEMBERSHIP_VERSION.c.value))

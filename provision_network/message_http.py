@@ -9,7 +9,7 @@ from __future__ import annotations
 import http.client
 import json
 import sys
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
 from typing import Any
@@ -59,9 +59,12 @@ def carrier(
     receivers = Receivers(addresses, credentials)
     pool = ThreadPoolExecutor(_AT_ONCE, "delivery")
 
+    def each(deliver: Callable[[Any], bool], groups: Sequence[Any]) -> Iterable[bool]:
+        return pool.map(deliver, groups) if len(groups) > 1 else map(deliver, groups)
+
     def carry() -> bool:
         worked = work()
-        return max(worked, outbox.deliver(store, clock.now(), receivers, _BATCH, pool.map)) >= _BATCH
+        return max(worked, outbox.deliver(store, clock.now(), receivers, _BATCH, each)) >= _BATCH
 
     def close() -> None:
         pool.shutdown()

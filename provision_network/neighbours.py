@@ -15,6 +15,7 @@ from kazashi.provision_network.interface_store import BODY, SETTING
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.web.mutual_tls import Credentials, pem_of
 from kazashi.world.rng import new_token
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
 
@@ -43,7 +44,7 @@ _READ = ("members", "items", "refused", "own-version")
 _VERSION_BITS = 64
 """The number of bits of a version, which is random: a version of a transaction that was rolled back never returns."""
 
-_VERSION = sa.select(SETTING.c.value).where(SETTING.c.name == "version")
+_VERSION = Statement(sa.select(SETTING.c.value).where(SETTING.c.name == "version"))
 
 
 class Neighbours:
@@ -93,7 +94,7 @@ class Neighbours:
     def known(self, connection: sa.Connection) -> Known:
         """Return what the core has announced, within a transaction of the interface system's store. It is read again
         if another process has handled an announcement."""
-        version = connection.scalar(_VERSION)
+        version = _VERSION.scalar(connection)
         if self._known is None or self._known.version != version:
             rows = connection.execute(sa.select(SETTING).where(SETTING.c.name.in_(_READ)))
             found = {row.name: json.loads(row.value) for row in rows}

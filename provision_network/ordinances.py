@@ -27,10 +27,11 @@ from kazashi.provision_network.documents import DocumentRejected, flag_of, parse
 from kazashi.provision_network.rules import LimitingOrdinance, OrdinanceAffair, Purpose, RuleBook
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.world.clock import Clock
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Store, insert_if_absent
 
 _affair_columns, _limit_columns = ORDINANCE_AFFAIR.c, LIMITING_ORDINANCE.c
-_VERSION = sa.select(ORDINANCE_VERSION.c.value)
+_VERSION = Statement(sa.select(ORDINANCE_VERSION.c.value))
 
 
 def filings(text: str, kinds: dict[str, str]) -> list[OrdinanceAffair]:
@@ -72,7 +73,7 @@ class OrdinanceRegister:
 
     def within(self, connection: sa.Connection) -> RuleBook:
         """Return the rules like `rules`, within a transaction of the core's store."""
-        version = int(connection.scalar(_VERSION) or 0)
+        version = int(_VERSION.scalar(connection) or 0)
         if version != self._cache[0]:
             affairs = [
                 _affair(row)

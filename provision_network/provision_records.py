@@ -16,14 +16,15 @@ from kazashi.provision_network.off_network import COMMISSION
 from kazashi.provision_network.rules import Decision
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.world.clock import Clock, epoch, from_epoch
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Store
 
 _record = PROVISION_RECORD.c
-_ADD = sa.insert(PROVISION_RECORD).returning(_record.number)
-_SETTLE = sa.update(PROVISION_RECORD).where(
+_ADD = Statement(sa.insert(PROVISION_RECORD).returning(_record.number))
+_SETTLE = Statement(sa.update(PROVISION_RECORD).where(
     _record.number == sa.bindparam("n"), _record.provider == sa.bindparam("p"),
     _record.outcome.in_((RequestOutcome.NOTIFIED.value, RequestOutcome.HELD.value)),
-).values(outcome=sa.bindparam("o"), provided_at=sa.bindparam("at"))  # fmt: skip
+).values(outcome=sa.bindparam("o"), provided_at=sa.bindparam("at")))  # fmt: skip
 
 
 _look = RECORD_LOOK.c
@@ -59,7 +60,7 @@ class ProvisionRecords:
             "item": item, "requested_at": epoch(self._clock.now()), "outcome": outcome.value,
             "reason": decision.rule if decision.denial is None else decision.denial.value,
         }  # fmt: skip
-        return int(connection.execute(_ADD, row).scalar_one())
+        return int(_ADD.scalar(connection, row))
 
     def settle(self, provider: str, number: int, outcome: RequestOutcome) -> None:
         """Record the provider's result: provided, or on hold until a person at the provider has checked the request. A
@@ -73,7 +74,7 @@ class ProvisionRecords:
             raise NetworkRejected("duty-to-provide", f"a notified provider must provide or hold, not {outcome.value}")
         at = epoch(self._clock.now()) if outcome is RequestOutcome.PROVIDED else None
         values = {"n": number, "p": provider, "o": outcome.value, "at": at}
-        if not connection.execute(_SETTLE, values).rowcount:
+        if not _SETTLE.run(connection, values):
             words = f"{provider} was not notified of a request {number}, or has already answered it"
             raise NetworkRejected("not-notified", words)
 

@@ -246,7 +246,7 @@ class _Town:
                 transport.loses_next = True
                 report.lost_answers += 1
             if chance.random() < _CRASH:
-                self.tills[shop].store.engine.dispose()
+                self.tills[shop].store.close()
                 self.tills[shop] = open_till(self._world, shop, "till-1")
                 report.crashes += 1
         if self._process is None:

@@ -20,6 +20,7 @@ from threading import Lock
 from typing import Any
 from urllib.parse import urlsplit
 
+import httptools
 import httpx
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -32,6 +33,7 @@ _LIFETIME = timedelta(days=365 * 20)
 """The validity before and after the world's time. It is long because TLS uses the machine's clock, which differs."""
 
 _SECONDS = 30.0
+_CHUNK = 1 << 16
 
 _SIGNS_CERTIFICATES = x509.KeyUsage(
     digital_signature=False, content_commitment=False, key_encipherment=False, data_encipherment=False,
@@ -184,47 +186,95 @@ class JsonConnection:
         parts = urlsplit(address)
         if parts.scheme != "https" or not parts.hostname or parts.port is None:
             raise ValueError(f"{address!r} is not of the form https://HOST:PORT")
-        self._connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, context=client_context(credentials), timeout=seconds
-        )
+        self._host, self._port, self._seconds = parts.hostname, parts.port, seconds
+        self._head = f" HTTP/1.1\r\nHost: {parts.netloc}\r\nContent-Type: application/json\r\nContent-Length: "
+        self._context = client_context(credentials)
+        self._socket: ssl.SSLSocket | None = None
         self._turn = Lock()
 
     def open(self) -> None:
         """Connect and do the handshake now rather than at the first request. Raises OSError."""
-        self._connection.connect()
+        connection = socket.create_connection((self._host, self._port), self._seconds)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = self._context.wrap_socket(connection, server_hostname=self._host)
 
     def post(self, path: str, body: Any) -> tuple[int, bytes]:
         """Send a POST request with a JSON body, and return the response's status and content.
 
         Raises OSError and http.client.HTTPException; the next call then opens a new connection.
         """
-        return self._request("POST", path, json.dumps(body))
+        return self._request("POST", path, json.dumps(body).encode("ascii"))
 
     def get(self, path: str) -> tuple[int, bytes]:
         """Send a GET request, and return the response's status and content. Raises what `post` raises."""
-        return self._request("GET", path, None)
+        return self._request("GET", path, b"")
 
     def close(self) -> None:
         """Close the connection."""
-        self._connection.close()
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
 
-    def _request(self, method: str, path: str, body: str | None) -> tuple[int, bytes]:
+    def _request(self, method: str, path: str, body: bytes) -> tuple[int, bytes]:
         with self._turn:  # otherwise two threads could read each other's responses
-            if self._connection.sock is not None and _readable(self._connection.sock):
-                self._connection.close()  # readable without a request: the server has closed the idle connection
+            if self._socket is not None and _has_ended(self._socket):
+                self.close()
             try:
-                self._connection.request(method, path, body, {"Content-Type": "application/json"})
-                response = self._connection.getresponse()
-                return response.status, response.read()
-            except (OSError, http.client.HTTPException):
-                self._connection.close()
+                if self._socket is None:
+                    self.open()
+                assert self._socket is not None
+                self._socket.sendall(f"{method} {path}{self._head}{len(body)}\r\n\r\n".encode("ascii") + body)
+                response = _Response(self._socket)
+            except BaseException:
+                self.close()  # what is left of the response must not be read as another one
                 raise
+            if not response.keep_alive:
+                self.close()
+            return response.status, bytes(response.content)
 
 
-def _readable(connection: socket.socket) -> bool:
+class _Response:
+    """A response to a request, read from a connection."""
+
+    def __init__(self, connection: ssl.SSLSocket) -> None:
+        """Read the response. Raises OSError and http.client.HTTPException."""
+        self.status, self.content, self.keep_alive = 0, bytearray(), False
+        self._parser = httptools.HttpResponseParser(self)
+        while not self.status:
+            data = connection.recv(_CHUNK)
+            if not data:
+                raise http.client.RemoteDisconnected("the server has closed the connection without a whole response")
+            try:
+                self._parser.feed_data(data)
+            except httptools.HttpParserError as error:
+                raise http.client.HTTPException(f"the response is malformed: {error}") from error
+
+    def on_body(self, body: bytes) -> None:
+        """Add a part of the content."""
+        self.content += body
+
+    def on_message_complete(self) -> None:
+        """Note that the response is complete."""
+        self.status, self.keep_alive = self._parser.get_status_code(), self._parser.should_keep_alive()
+
+
+def _has_ended(connection: ssl.SSLSocket) -> bool:
+    """Whether the server has closed an idle connection, or has sent something that nobody requested."""
     poll = select.poll()
     poll.register(connection, select.POLLIN)
-    return bool(poll.poll(0))
+    if not poll.poll(0):
+        return False
+    seconds = connection.gettimeout()
+    connection.setblocking(False)
+    try:
+        connection.recv(1)
+    except ssl.SSLWantReadError:  # TLS itself has sent something, such as a session ticket
+        return False
+    except OSError:
+        pass
+    finally:
+        connection.settimeout(seconds)
+    return True
 
 
 def pem_of(key: ec.EllipticCurvePrivateKey) -> bytes:

@@ -113,7 +113,13 @@ def _is_outage(error: Exception | None) -> bool:
     Databases report an action's own mistakes, such as malformed JSON, with the same class of exception.
     """
     cause = error.__cause__ if isinstance(error, StoreFailed) else None
+    if isinstance(cause, sqlite3.OperationalError):
+        return _sqlite_outage(cause)
     if not isinstance(cause, OperationalError):
         return False
-    code, state = getattr(cause.orig, "sqlite_errorcode", 0) & 0xFF, getattr(cause.orig, "sqlstate", None) or ""
-    return cause.connection_invalidated or code in _SQLITE_OUTAGES or state.startswith(_POSTGRESQL_OUTAGES)
+    state = getattr(cause.orig, "sqlstate", None) or ""
+    return cause.connection_invalidated or _sqlite_outage(cause.orig) or state.startswith(_POSTGRESQL_OUTAGES)
+
+
+def _sqlite_outage(error: BaseException | None) -> bool:
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _SQLITE_OUTAGES

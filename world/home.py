@@ -90,7 +90,7 @@ class World:
         """Close every store. A store is opened again when it is next needed."""
         while self._stores:
             _, store = self._stores.popitem()
-            store.engine.dispose()
+            store.close()
 
     def random_stream(self, *purpose: str) -> Random:
         """The world's random stream for that purpose, from its beginning."""

@@ -18,6 +18,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Position, Store, insert_if_absent
 
 Body = dict[str, Any]
@@ -53,6 +54,20 @@ Send = Callable[[str, str, Body], None]
 """Send a message: receiver, kind, body."""
 
 
+class MessageBatch:
+    """Messages that are queued together. Calling it sends a message; it is true if one was sent."""
+
+    def __init__(self) -> None:
+        self.queued: dict[str, list[tuple[str, Body]]] = {}
+
+    def __call__(self, receiver: str, kind: str, body: Body) -> None:
+        """Send a message."""
+        self.queued.setdefault(receiver, []).append((kind, body))
+
+    def __bool__(self) -> bool:
+        return bool(self.queued)
+
+
 class Outbox:
     """The messages that an actor has to send, in tables of its own store."""
 
@@ -77,22 +92,22 @@ class Outbox:
         )  # fmt: skip
         this_stream = (stream.c.sender == sa.bindparam("s")) & (stream.c.receiver == sa.bindparam("r"))
         sent = stream.c.sent + sa.bindparam("n")
-        self._count = sa.update(stream).where(this_stream).values(sent=sent).returning(stream.c.sent)
-        self._begin, self._add = insert_if_absent(stream), sa.insert(outbox)
+        self._count = Statement(sa.update(stream).where(this_stream).values(sent=sent).returning(stream.c.sent))
+        self._begin, self._add = Statement(insert_if_absent(stream)), Statement(sa.insert(outbox))
         # Not by position: SQLite gives a position again once its row is gone. Another process may have delivered the
         # same message and removed it, and a later message may have its position now.
-        self._remove = sa.delete(outbox).where(
+        self._remove = Statement(sa.delete(outbox).where(
             (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
             & (outbox.c.sequence == sa.bindparam("n"))
-        )  # fmt: skip
+        ))  # fmt: skip
         self._waiting = sa.select(sa.func.count()).select_from(outbox)
-        self._due = sa.select(outbox).where(
+        self._due = Statement(sa.select(outbox).where(
             outbox.c.due <= sa.bindparam("now"), outbox.c.receiver.not_in(sa.bindparam("down", expanding=True))
-        ).order_by(outbox.c.position).limit(sa.bindparam("most"))  # fmt: skip
-        self._hasten = sa.update(outbox).where(
+        ).order_by(outbox.c.position).limit(sa.bindparam("most")))  # fmt: skip
+        self._hasten = Statement(sa.update(outbox).where(
             (outbox.c.sender == sa.bindparam("s")) & (outbox.c.receiver == sa.bindparam("r"))
             & (outbox.c.due > sa.bindparam("d"))
-        ).values(due=sa.bindparam("d"))  # fmt: skip
+        ).values(due=sa.bindparam("d")))  # fmt: skip
 
     def put(self, connection: sa.Connection, sender: str, receiver: str, due: datetime, kind: str, body: Body) -> None:
         """Queue a message, in a transaction of the sender's store. It is delivered at `due`.
@@ -107,27 +122,27 @@ class Outbox:
         """Queue several messages, as pairs of kind and body, in that order. They are delivered at `due`."""
         count = len(messages)
         stream, until = {"s": sender, "r": receiver, "n": count}, epoch(due)
-        last = connection.scalar(self._count, stream)
+        last = self._count.scalar(connection, stream)
         if last is None:
-            connection.execute(self._begin, {"sender": sender, "receiver": receiver, "sent": 0})
-            last = connection.scalar(self._count, stream) or 0
+            self._begin.run(connection, {"sender": sender, "receiver": receiver, "sent": 0})
+            last = self._count.scalar(connection, stream) or 0
         else:
-            connection.execute(self._hasten, {"s": sender, "r": receiver, "d": until})
-        connection.execute(self._add, [
+            self._hasten.run(connection, {"s": sender, "r": receiver, "d": until})
+        self._add.run_all(connection, [
             {"sender": sender, "receiver": receiver, "sequence": sequence, "due": until, "kind": kind,
              "body": json.dumps(body, ensure_ascii=False)}
             for sequence, (kind, body) in enumerate(messages, last - count + 1)
         ])  # fmt: skip
 
     @contextmanager
-    def batch(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[Send]:
-        """A context that gives a function to send messages with (receiver, kind, body).
+    def batch(self, connection: sa.Connection, sender: str, due: datetime) -> Iterator[MessageBatch]:
+        """A context that gives a function to send messages with.
 
         The messages are queued together at the end, which is faster than one by one.
         """
-        queued: dict[str, list[tuple[str, Body]]] = {}
-        yield lambda receiver, kind, body: queued.setdefault(receiver, []).append((kind, body))
-        for receiver, messages in queued.items():
+        batch = MessageBatch()
+        yield batch
+        for receiver, messages in batch.queued.items():
             self.put_all(connection, sender, receiver, due, messages)
 
     def flush_by(self, connection: sa.Connection, sender: str, due: datetime) -> None:
@@ -171,7 +186,7 @@ class Outbox:
 
         while True:
             with store.reading() as connection:
-                rows = connection.execute(self._due, {"now": epoch(now), "down": [*down], "most": batch}).all()
+                rows = self._due.all(connection, {"now": epoch(now), "down": [*down], "most": batch})
             if not rows:
                 return delivered
             groups = [(name, list(group)) for name, group in groupby(sorted(rows, key=actor), actor)]
@@ -187,7 +202,7 @@ class Outbox:
             finally:  # also if a receiver has failed
                 if done:
                     with store.transaction() as connection:
-                        connection.execute(self._remove, done)
+                        self._remove.run_all(connection, done)
             delivered += len(done)
             if len(rows) < batch:
                 return delivered
@@ -214,9 +229,9 @@ class Inbox:
             sa.Column("applied", sa.BigInteger, nullable=False),
         )  # fmt: skip
         this_stream = (inbox.c.sender == sa.bindparam("s")) & (inbox.c.receiver == sa.bindparam("r"))
-        self._applied = sa.select(inbox.c.applied).where(this_stream).with_for_update()
-        self._begin = insert_if_absent(inbox)
-        self._advance = sa.update(inbox).where(this_stream).values(applied=sa.bindparam("n"))
+        self._applied = Statement(sa.select(inbox.c.applied).where(this_stream).with_for_update())
+        self._begin = Statement(insert_if_absent(inbox))
+        self._advance = Statement(sa.update(inbox).where(this_stream).values(applied=sa.bindparam("n")))
 
     def receivers(self, connection: sa.Connection) -> list[str]:
         """The names under which the actor has received messages."""
@@ -229,10 +244,10 @@ class Inbox:
         for message in messages:
             stream = (message.sender, message.receiver)
             if stream not in applied:
-                last_applied = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
+                last_applied = self._applied.scalar(connection, {"s": stream[0], "r": stream[1]})
                 if last_applied is None:
-                    connection.execute(self._begin, {"sender": stream[0], "receiver": stream[1], "applied": 0})
-                    last_applied = connection.scalar(self._applied, {"s": stream[0], "r": stream[1]})
+                    self._begin.run(connection, {"sender": stream[0], "receiver": stream[1], "applied": 0})
+                    last_applied = self._applied.scalar(connection, {"s": stream[0], "r": stream[1]})
                 applied[stream] = last_applied or 0
             if message.sequence > applied[stream] + 1:
                 raise MessageGap(
@@ -243,7 +258,7 @@ class Inbox:
                 applied[stream] += 1
                 fresh.append(message)
         if applied:
-            connection.execute(
-                self._advance, [{"s": sender, "r": receiver, "n": last} for (sender, receiver), last in applied.items()]
+            self._advance.run_all(
+                connection, [{"s": sender, "r": receiver, "n": last} for (sender, receiver), last in applied.items()]
             )
         return fresh

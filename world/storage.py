@@ -32,6 +32,10 @@ _VERSION = sa.Table("schema_version", sa.MetaData(), sa.Column("version", sa.Int
 WRITES = "kazashi_writes"
 """The option of a connection that says whether its transaction may write."""
 
+_IDLE = 2
+"""The number of connections for reading, and for writing, that a store in SQLite keeps. Borrowing one from SQLAlchemy's
+pool takes longer than a small transaction."""
+
 _STATEMENT_SECONDS = 60
 """The time after which PostgreSQL gives a statement up. The longest ones, of a million rows, take a few seconds."""
 _WRAP = 1 << 64
@@ -70,10 +74,13 @@ class Store:
     def __init__(self, engine: sa.Engine, actor: str) -> None:
         self.engine = engine
         self.actor = actor
+        self._idle: dict[bool, list[sa.Connection]] = {False: [], True: []}
         # Python 3.13 reports a connection that was never closed. At exit there is nothing to tidy up.
-        weakref.finalize(self, engine.dispose).atexit = False
+        weakref.finalize(self, _close, engine, self._idle).atexit = False
+        remote = engine.dialect.name == "postgresql"
+        self._most_idle = 0 if remote else _IDLE
         # Writers wait for SQLite by sleeping. Those of one process queue for a lock instead.
-        self._turn: AbstractContextManager[object] = nullcontext() if engine.dialect.name == "postgresql" else Lock()
+        self._turn: AbstractContextManager[object] = nullcontext() if remote else Lock()
         self._prepared = False
 
     def prepare(self, metadata: sa.MetaData, migrations: Sequence[Migration] = ()) -> None:
@@ -94,7 +101,7 @@ class Store:
                     connection.execute(sa.update(_VERSION).values(version=version))
                 metadata.create_all(connection)
         except Exception:
-            self.engine.dispose()
+            self.close()
             raise
         if stored < version:
             print(
@@ -169,30 +176,54 @@ class Store:
         """
         with self.transaction() as connection:
             connection.exec_driver_sql("ANALYZE")
-        self.engine.dispose()  # an open connection keeps using the old statistics
+        self.close()  # an open connection keeps using the old statistics
+
+    def close(self) -> None:
+        """Close the connections that are not in use. Others are opened when they are needed."""
+        _close(self.engine, self._idle)
 
     @contextmanager
     def _begun(self, *, writes: bool) -> Iterator[sa.Connection]:
         try:
-            with self.engine.connect() as connection:
-                connection = connection.execution_options(**{WRITES: writes})
-                with connection.begin():
-                    yield connection
+            with self._lent(writes) as connection, connection.begin():
+                yield connection
         except IntegrityError:
             raise
-        except DBAPIError as error:
-            raise StoreFailed(self._failure(error)) from error
+        except (DBAPIError, sqlite3.Error) as error:
+            raise StoreFailed(self._failure(error.orig if isinstance(error, DBAPIError) else error)) from error
 
-    def _failure(self, error: DBAPIError) -> str:
+    @contextmanager
+    def _lent(self, writes: bool) -> Iterator[sa.Connection]:
+        idle = self._idle[writes]
+        try:
+            connection = idle.pop()
+        except IndexError:
+            connection = self.engine.connect().execution_options(**{WRITES: writes})
+        try:
+            yield connection
+        finally:
+            if len(idle) < self._most_idle and not connection.in_transaction():
+                idle.append(connection)
+            else:
+                connection.close()
+
+    def _failure(self, error: BaseException | None) -> str:
         """Return what has failed: which file, and whether its disk or its content is the reason."""
-        reason = " ".join(str(error.orig).split())
+        reason = " ".join(str(error).split())
         if self.engine.url.database is None or self.engine.dialect.name != "sqlite":
             return f"the store of {self.actor} failed: {reason}"
         path = Path(self.engine.url.database)
-        code = getattr(error.orig, "sqlite_errorcode", 0) & 0xFF
+        code = getattr(error, "sqlite_errorcode", 0) & 0xFF
         if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
             return f"the store {path} is damaged ({reason}); restore it, or name another world with --world"
         return f"the store {path} failed: {disk_trouble(path) or reason}"
+
+
+def _close(engine: sa.Engine, idle: dict[bool, list[sa.Connection]]) -> None:
+    for connections in idle.values():
+        while connections:
+            connections.pop().close()
+    engine.dispose()
 
 
 def _number_of(lock: str) -> int:
@@ -243,7 +274,7 @@ def disk_trouble(path: Path) -> str:
 
 
 def _sqlite(path: Path) -> sa.Engine:
-    engine = sa.create_engine(f"sqlite+pysqlite:///{path}", connect_args={"timeout": 30})
+    engine = sa.create_engine(f"sqlite+pysqlite:///{path}", connect_args={"timeout": 30}, poolclass=sa.NullPool)
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: object) -> None:
@@ -259,7 +290,8 @@ def _sqlite(path: Path) -> sa.Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
         writes = connection.get_execution_options().get(WRITES, False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        driver: Any = connection.connection.driver_connection
+        driver.execute("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
 

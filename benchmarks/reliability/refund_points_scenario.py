@@ -210,7 +210,7 @@ class PointsScenario:
         for disks in (self._disks, *self._empty.values()):
             disks.close()
         for process in self._tills.values():
-            process.actor.store.engine.dispose()
+            process.actor.store.close()
         self._world.close()
 
 

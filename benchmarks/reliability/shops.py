@@ -51,7 +51,7 @@ def _prepare_centre(home: Path) -> None:
     world, till, _ = _shop(home)
     for _ in range(_WAITING):
         till.sell(LUNCH, CARD)
-    till.store.engine.dispose()
+    till.store.close()
     world.close()
 
 
@@ -92,7 +92,7 @@ def _check_till(home: Path, acknowledged: Sequence[str]) -> None:
     except SaleRejected as error:
         require(False, f"what was printed is there: {error}")
     finally:
-        till.store.engine.dispose()
+        till.store.close()
         world.close()
 
 
@@ -127,7 +127,7 @@ def _check_centre(home: Path, acknowledged: Sequence[str]) -> None:
         require(len(taken) % _BATCH == 0, "a batch is posted as a whole")
         _check_points(till, centre)
     finally:
-        till.store.engine.dispose()
+        till.store.close()
         world.close()
 
 

@@ -224,7 +224,7 @@ def test_a_till_set_up_anew_is_another_installation(tmp_path: Path) -> None:
         "till-1",
     ]
     assert "has the till rice-shop/till-1 open" in run(*command, "--anew", expect=2)
-    open_elsewhere.store.engine.dispose()
+    open_elsewhere.store.close()
     output = run(*command, "--anew")
     assert output.startswith("rice-shop/till-1/2: ")
     assert run(*command).startswith("rice-shop/till-1/2: "), "enrolling again changes nothing"

@@ -280,7 +280,7 @@ class PointsMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         self.world.close()
         for till in self.tills:
-            till.store.engine.dispose()
+            till.store.close()
         self.directory.cleanup()
 
     @rule(

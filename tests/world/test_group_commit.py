@@ -27,7 +27,7 @@ NUMBER = sa.Table("number", METADATA, sa.Column("number", sa.BigInteger, primary
 def store(tmp_path: Path, storage: str) -> Iterator[Store]:
     store = open_store(tmp_path / "stores", storage, "actor", METADATA)
     yield store
-    store.engine.dispose()
+    store.close()
 
 
 @pytest.fixture

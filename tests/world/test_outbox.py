@@ -38,7 +38,7 @@ def test_a_message_sent_while_another_program_delivers_is_not_lost(tmp_path: Pat
     assert received == ["first", "second"]
     assert outbox.waiting(store) == 0
     for one in (store, receiver):
-        one.engine.dispose()
+        one.close()
 
 
 def send(store: Store, outbox: Outbox, kind: str) -> None:

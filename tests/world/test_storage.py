@@ -32,7 +32,7 @@ def numbers(tmp_path: Path, storage: str) -> Iterator[tuple[Store, sa.Table]]:
     table = sa.Table("number", metadata, sa.Column("number", sa.BigInteger, primary_key=True))
     store = open_store(tmp_path / "stores", storage, "actor", metadata)
     yield store, table
-    store.engine.dispose()
+    store.close()
 
 
 def test_a_transaction_is_all_or_nothing(numbers: tuple[Store, sa.Table]) -> None:
@@ -212,7 +212,7 @@ def test_concurrent_callers_create_secrets_once(tmp_path: Path, storage: str) ->
     assert seen == [{"key": bytes([first]), "certificate": bytes([first, first])}] * 8
     with store.alone() as connection:
         assert secrets.begin(connection, "salt", lambda: {"salt": b"s"}) == {**seen[0], "salt": b"s"}
-    store.engine.dispose()
+    store.close()
 
 
 def test_an_event_is_logged_only_if_its_transaction_commits(tmp_path: Path, storage: str) -> None:
@@ -230,4 +230,4 @@ def test_an_event_is_logged_only_if_its_transaction_commits(tmp_path: Path, stor
     assert [(row.at, row.what, row.person, json.loads(row.detail)) for row in rows] == [
         (epoch(MORNING), "birth", "1", {"name": "花子"}), (epoch(MORNING), "move", "1", {}),
     ]  # fmt: skip
-    store.engine.dispose()
+    store.close()

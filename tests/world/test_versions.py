@@ -202,7 +202,7 @@ def opened(directory: Path, storage: str, *migrations: Migration) -> tuple[int, 
     with store.reading() as connection:
         rows = [tuple(row) for row in connection.execute(sa.text("SELECT * FROM thing"))]
     after = version(store)
-    store.engine.dispose()
+    store.close()
     return after, rows
 
 
@@ -212,7 +212,7 @@ def without_version(directory: Path, storage: str) -> None:
     with store.transaction() as connection:
         connection.execute(sa.text("INSERT INTO thing (name) VALUES ('apple')"))
         connection.execute(sa.text("DROP TABLE schema_version"))
-    store.engine.dispose()
+    store.close()
 
 
 def test_a_store_without_a_version_gets_one_or_is_migrated(
