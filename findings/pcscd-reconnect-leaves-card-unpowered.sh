@@ -41,29 +41,31 @@ done
 echo $! > vicc.id
 
 cat > client.py <<'PYTHON'
+import sys
 import time
-from smartcard.scard import SCARD_LEAVE_CARD, SCARD_RESET_CARD
+from smartcard import scard
+from smartcard.Exceptions import SmartcardException
 from smartcard.System import readers
-from smartcard.Exceptions import NoCardException, SmartcardException
 
 reader = readers()[0]
-for how, name in ((SCARD_RESET_CARD, "RESET"), (SCARD_LEAVE_CARD, "LEAVE")):
-    first, second = reader.createConnection(), reader.createConnection()
-    for _ in range(100):
-        try:
-            first.connect()
-            break
-        except NoCardException:
-            time.sleep(0.1)
-    second.connect()
-    second.disconnect()
-    first.reconnect(disposition=how)
+for _ in range(100):
     try:
-        first.transmit([0x00, 0xA4, 0x00, 0x00, 0x02, 0x3F, 0x00])
-        print(name, "response")
-    except SmartcardException:
-        print(name, "error")
+        first, second = reader.createConnection(), reader.createConnection()
+        first.connect()
+        second.connect()
+        break
+    except SmartcardException:  # pcscd has not noticed the card yet
+        time.sleep(0.5)
+second.disconnect()
+first.reconnect(disposition=getattr(scard, sys.argv[1]))
+try:
+    first.transmit([0x00, 0xA4, 0x00, 0x00, 0x02, 0x3F, 0x00])
+    print("response")
+except SmartcardException:
+    print("error")
 PYTHON
-result=$(PCSCLITE_CSOCK_NAME="$directory/run/pcscd.comm" env/bin/python client.py | tr '\n' ';')
-echo "$result"
-[ "$result" = "RESET response;LEAVE error;" ]
+export PCSCLITE_CSOCK_NAME="$directory/run/pcscd.comm"
+reset=$(env/bin/python client.py SCARD_RESET_CARD)
+left=$(env/bin/python client.py SCARD_LEAVE_CARD)
+echo "after SCARD_RESET_CARD: $reset; after SCARD_LEAVE_CARD: $left"
+[ "$reset; $left" = "response; error" ]

@@ -63,8 +63,8 @@ def without_driver(tmp_path: Path) -> dict[str, Any]:
     python = environment / "bin" / "python"
     python.symlink_to(sys.executable)
     (environment / "pyvenv.cfg").write_text((Path(sys.prefix) / "pyvenv.cfg").read_text())
-    for directory in ("/usr/sbin", "/usr/bin"):
-        for program in Path(directory).iterdir():
+    for system in ("/usr/sbin", "/usr/bin"):
+        for program in Path(system).iterdir():
             link = programs / program.name
             if program.name not in ("cc", "gcc") and not link.exists():
                 link.symlink_to(program)
