@@ -24,8 +24,8 @@ from tests.polling import LIMIT, until
 from tests.vicc import EMULATED, open_vpcd, opensc_tool
 
 STEPS = [*FIRST_STEPS, *CARD_STEPS[:2]]
-"""The steps up to the check of the reader: vicc takes what one read of its socket returns for a whole command, so that a
-long command ends it on a busy machine. The next step injects faults, which vicc does not."""
+"""The steps up to the check of the reader: vicc takes what one read of its socket returns for a whole command, and ends
+at a long one on a busy machine. The next step injects faults, which vicc does not."""
 
 
 class ViccHost:
