@@ -203,10 +203,11 @@ class ReaderHost:
     def close(self) -> None:
         """Remove all cards and end the second client, if there is one."""
         self._watch.close()
-        for slot in list(self._inserted):
-            self.remove(slot)
         for slot in self.slots:
             slot.close()
+            if (inserted := self._inserted.pop(slot, None)) is not None:
+                self._tell(slot, REMOVED)
+                _close_image(inserted)
         for process in self._contending:
             process.kill()
             process.wait()

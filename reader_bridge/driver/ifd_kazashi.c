@@ -536,7 +536,10 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 		return IFD_SUCCESS;
 	}
 	uint32_t tag = htonl((uint32_t)Tag);
-	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, &tag, sizeof tag, NULL, 0, Value, Length);
+	DWORD size = *Length; /* pcscd answers some tags itself that we refuse, and needs the room that it gave us */
+	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, &tag, sizeof tag, NULL, 0, Value, &size);
+	if (code == IFD_SUCCESS)
+		*Length = size;
 	return code == IFD_SUCCESS || code == IFD_ERROR_INSUFFICIENT_BUFFER ? code : IFD_ERROR_TAG;
 }
 

@@ -82,7 +82,7 @@ def test_layers_keep_the_cards_rule_and_state_their_own(contents: CardContents) 
     assert rules("faults: [{truncate: 1}]", SELECT_JPKI) == [""], "the status word is not whole"
     assert rules("limit: 10", SELECT_JPKI) == ["docs/faults.md"]
     assert rules("chaining: true", fetch, SELECT_WITH_FCI, fetch) == [
-        "ISO 7816-3, 12.2", "ISO 7816-3, 12.2", "JICSAP 1.1, 4.2",
+        "ISO 7816-4, 5.5", "ISO 7816-3, 12.2", "JICSAP 1.1, 4.2",
     ]  # fmt: skip
 
 
