@@ -1,11 +1,9 @@
 /*
  * An IFD handler for pcscd whose readers are unix sockets (PCSC/ifdhandler.h, version 3). docs/driver.md describes it.
  *
- * A reader is a directory, and each of its slots a socket in it, on which the host of the slot listens: a program that
- * decides about presence, ATR, responses, controls, attributes and protocols. In reader.conf, DEVICENAME is
- * "DIRECTORY:SLOTS". One loaded driver serves all readers, and several slots at the same time.
+ * A reader is a directory (DEVICENAME "DIRECTORY:SLOTS" in reader.conf), and each of its slots a socket in it, on which
+ * the slot's host listens: a program that decides about presence, ATR, responses, controls, attributes and protocols.
  */
-
 #define _GNU_SOURCE /* struct ucred */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +25,6 @@
 
 #include <PCSC/debuglog.h>
 #include <PCSC/ifdhandler.h>
-
 #pragma weak log_msg /* absent when a test loads the driver without pcscd */
 
 enum { VERSION = 1, READERS = 256, SLOTS = 16 };
@@ -454,8 +451,7 @@ static void release(struct slot *slot)
 
 RESPONSECODE IFDHCreateChannelByName(DWORD Lun, LPSTR DeviceName)
 {
-	struct slot **empty = place(Lun);
-	struct slot *slot = calloc(1, sizeof *slot);
+	struct slot **empty = place(Lun), *slot = calloc(1, sizeof *slot);
 	char rest;
 	if (!slot)
 		return IFD_COMMUNICATION_ERROR;
@@ -559,15 +555,15 @@ RESPONSECODE IFDHSetProtocolParameters(DWORD Lun, DWORD Protocol, UCHAR Flags, U
 RESPONSECODE IFDHPowerICC(DWORD Lun, DWORD Action, PUCHAR Atr, PDWORD AtrLength)
 {
 	static const uint8_t kinds[] = {POWER_UP, POWER_DOWN, RESET}; /* in the order of IFD_POWER_UP and the next two */
-	*AtrLength = 0;
 	if (Action < IFD_POWER_UP || Action > IFD_RESET)
 		return IFD_NOT_SUPPORTED;
-	DWORD length = MAX_ATR_SIZE;
 	bool off = Action == IFD_POWER_DOWN;
+	DWORD length = off ? 0 : MAX_ATR_SIZE;
 	RESPONSECODE code = exchange(Lun, kinds[Action - IFD_POWER_UP], NULL, 0, NULL, 0, Atr, off ? NULL : &length);
-	*AtrLength = off ? 0 : length;
-	bool done = code == IFD_SUCCESS && (off || length);
-	return done || code == IFD_ICC_NOT_PRESENT ? code : IFD_ERROR_POWER_ACTION;
+	*AtrLength = length;
+	if (code == IFD_ICC_NOT_PRESENT || (code == IFD_SUCCESS && (off || length)))
+		return code;
+	return IFD_ERROR_POWER_ACTION;
 }
 
 RESPONSECODE IFDHTransmitToICC(DWORD Lun, SCARD_IO_HEADER SendPci, PUCHAR TxBuffer, DWORD TxLength, PUCHAR RxBuffer,
@@ -584,8 +580,8 @@ RESPONSECODE IFDHControl(DWORD Lun, DWORD dwControlCode, PUCHAR TxBuffer, DWORD 
 {
 	uint32_t control = htonl((uint32_t)dwControlCode);
 	DWORD length = RxLength;
-	RESPONSECODE code =
-		exchange(Lun, CONTROL, &control, sizeof control, TxBuffer, TxLength, RxBuffer, RxBuffer ? &length : NULL);
+	DWORD *room = RxBuffer ? &length : NULL;
+	RESPONSECODE code = exchange(Lun, CONTROL, &control, sizeof control, TxBuffer, TxLength, RxBuffer, room);
 	*pdwBytesReturned = RxBuffer && code == IFD_SUCCESS ? length : 0;
 	return code;
 }
