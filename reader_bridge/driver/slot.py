@@ -254,8 +254,12 @@ class DriverSlot(Slot):
             pass
         except ProtocolRefused:
             outcome = ReplyCode.PROTOCOL_REFUSED
+        except BadMessage:
+            raise
         except NotSupportedByReader:
             outcome = ReplyCode.PROTOCOL_REFUSED if message.kind == Kind.PROTOCOL else ReplyCode.UNSUPPORTED
+        except Exception:  # a mistake in a card's program costs its client an error, and not everybody the slot
+            _log.exception("%s: the card failed at %s", self.endpoint.reader, message.body[:6].hex())
         finally:
             seconds = time.perf_counter() - begun
             with self._state:
@@ -264,7 +268,8 @@ class DriverSlot(Slot):
                 if gone:
                     self._tell(Presence.EMPTY)
                 self._tell(self._presence())
-                self._state.notify_all()
+                if interface is not self._interface or self.unplugged:  # a removal waits for this
+                    self._state.notify_all()
         if message.kind == Kind.TRANSMIT:
             if outcome is ReplyCode.DONE:
                 self._observe(Exchange(at, seconds, message.body[1:], body))
