@@ -91,6 +91,7 @@ CODES = (
     ErrorCode("kazashi.refund_points.sender", "CentreUnreachable", "centre-unreachable", Exit.ENVIRONMENT),
     ErrorCode("kazashi.relying_party.login.card_reader", "CardMissing", "no-card-at-hand", Exit.ENVIRONMENT),
     ErrorCode("kazashi.relying_party.verify.anchors", "BadAnchor", "bad-anchor", Exit.USAGE),
+    ErrorCode("kazashi.reader_bridge.host", "NotOurReader", "not-our-reader", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.fault_script", "BadFaultScript", "bad-fault-script", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.check.result", "BadReport", "bad-report", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.script", "BadScript", "bad-script", Exit.USAGE),

@@ -11,3 +11,14 @@ CONTACT_ATRS = {
 `short` declares neither; the other two look as if a reader had built them from a Type B answer to request."""
 
 DEFAULT_CONTACT_ATR = CONTACT_ATRS["plain"]
+
+
+def offered_protocols(atr: bytes) -> frozenset[int]:
+    """Return the transmission protocols that an ATR offers (ISO 7816-3, 8.2): {0} if it names none."""
+    offered: set[int] = set()
+    at, indicator = 2, atr[1] if len(atr) > 1 else 0
+    while indicator & 0x80:
+        at += (indicator >> 4).bit_count()  # TA, TB, TC, and the TD that says what follows
+        indicator = atr[at - 1] if at <= len(atr) else 0
+        offered.add(indicator & 0x0F)
+    return frozenset(offered or {0})

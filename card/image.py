@@ -170,7 +170,7 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
     """Replace the contents of an application and some of the `about` texts in one transaction, as for a renewal.
 
     PINs and their retry counters are kept; a PIN that was never set is set now. A chip that is already loaded keeps the
-    old contents.
+    old contents, until the host of its slot notices.
     """
     _check_text(about)
     with _connected(path, "rw") as database:
@@ -221,6 +221,20 @@ def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
         if _primary(error) in _DISK:
             raise ImageUnreadable(f"the card image {path} cannot be read: {error}") from error
         raise DamagedImage(f"{path} cannot be read as a card image: {error}") from error
+
+
+def image_digest(path: Path) -> str | None:
+    """Return the digest that is stored in an image, or None if it cannot be read now.
+
+    It changes with everything that does not change when the card is used (docs/card-image.md). The image is not
+    written to, and not checked.
+    """
+    try:
+        with _connected(path, "ro") as database:
+            row = database.execute("SELECT value FROM about WHERE name = 'digest'").fetchone()
+    except sqlite3.Error:
+        return None
+    return str(row[0]) if row is not None else None
 
 
 _DISK = (sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR,

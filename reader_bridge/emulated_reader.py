@@ -247,7 +247,7 @@ class _ReaderLayer(Layer):
     @property
     def atr(self) -> bytes:
         field, profile = self._slot.field, self._slot.profile
-        if profile.card_atr is not None:
+        if profile.card_atr is not None and self.inner.atr:
             return profile.card_atr
         if (
             isinstance(field, ContactlessInterface)

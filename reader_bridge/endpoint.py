@@ -11,6 +11,10 @@ from pathlib import Path
 
 from kazashi.reader_bridge import doorway
 
+SYSTEM_DIRECTORY = Path("/run/pcscd")
+"""pcscd's own directory, whose path is fixed."""
+SOCKET_NAME = "pcscd.comm"
+
 _ACCEPT_SECONDS = 0.2
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 0.5
 
@@ -38,13 +42,15 @@ class DriverEndpoint:
 class VpcdEndpoint:
     """One slot of a virtual reader: its name in PC/SC, and the address on which vpcd listens.
 
-    If vpcd's ports are in a network namespace, `door` is the socket of the program that connects to them.
+    If vpcd's ports are in a network namespace, `door` is the socket of the program that connects to them. `pcscd` is
+    the socket of the pcscd that has the reader.
     """
 
     reader: str
     host: str
     port: int
     door: str = ""
+    pcscd: Path = SYSTEM_DIRECTORY / SOCKET_NAME
 
     tolerates_silence = False
     """A silent vpcd is an error: the link has timeouts."""

@@ -6,21 +6,43 @@ around another one, so that layers can be used alone or together.
 
 from __future__ import annotations
 
-import re
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from random import Random
 
 from kazashi.card.card import Card
-from kazashi.card.instruction import Instruction
 from kazashi.card.pin import PinState
 from kazashi.card.rule import RuleSource, StatusRule, rule_of, ruled, under
-from kazashi.card.status_word import Status, StatusWord
+from kazashi.card.status_word import Status
 from kazashi.card.store import CardStore, Reference, StoreFailure
-from kazashi.reader_bridge.interface import CardGone, Interface
+from kazashi.reader_bridge.fault_kind import (
+    GLITCHES,
+    Bounce,
+    ContendForReader,
+    Fault,
+    FaultType,
+    Glitch,
+    Moment,
+    Mute,
+    Negotiation,
+    Occasion,
+    Overlong,
+    SecondCard,
+    Silent,
+    Slow,
+    Tear,
+    Timeout,
+    Truncate,
+    Wait,
+    Weak,
+    WrongStatus,
+    name_if_of_our_driver,
+    occasion_of,
+)
+from kazashi.reader_bridge.interface import GET_UID, CardGone, Interface, ProtocolRefused, ReaderFailed
 from kazashi.reader_bridge.layer import ChainedResponses, Layer, T0Commands
 
 Tell = Callable[[str], None]
@@ -29,142 +51,33 @@ Tell = Callable[[str], None]
 Steal = Callable[[float], bool]
 """Makes a second client take the reader for a number of seconds. Returns False if one has it already."""
 
-GLITCHES: dict[str, tuple[Instruction, ...]] = {
-    "verify": (Instruction.VERIFY,),
-    "change": (Instruction.CHANGE_REFERENCE_DATA, Instruction.CHANGE_KEY),
-}
-"""The commands to which a glitch may apply, by their name in scripts."""
-
 _GLITCHED = {instruction for instructions in GLITCHES.values() for instruction in instructions}
+FELICA_ATR = bytes.fromhex("3B8F8001804F0CA00000030611003B0000000042")
+"""The ATR that a contactless reader builds for a FeliCa card, as transport cards are (PC/SC part 3, 3.1.3.2.3.2)."""
+
 _WRONG_LENGTH = ruled(
     Status.WRONG_LENGTH.to_bytes(2), StatusRule("the reader passes on short commands only", RuleSource.FAULTS)
 )
 _FAULT = StatusRule("a fault replaces the card's status word", RuleSource.FAULTS)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class When:
-    """The commands to which a fault applies. All conditions that are set must hold.
-
-    `command`: the n-th command since the card was inserted, from 1. `every`: every n-th. `matching`: a pattern at the
-    start of the command in hexadecimal. `chance`: the share of the remaining commands, 0 to 1.
-    """
-
-    command: int | None = None
-    every: int | None = None
-    matching: re.Pattern[str] | None = None
-    chance: float | None = None
-
-    def holds(self, number: int, command: bytes, chance: Random) -> bool:
-        """Return whether the fault applies to this command, the `number`-th. `chance` is the random generator."""
-        return (
-            (self.command is None or number == self.command)
-            and (self.every is None or number % self.every == 0)
-            and (self.matching is None or self.matching.match(command.hex().upper()) is not None)
-            and (self.chance is None or chance.random() < self.chance)
-        )
-
-
-class Moment(Enum):
-    """When a card is removed: before it receives the command, after it executed it but before its response, or after
-    its response."""
-
-    BEFORE = "before"
-    DURING = "during"
-    AFTER = "after"
-
-
-@dataclass(frozen=True, slots=True)
-class Tear:
-    """The card is removed, and comes back after `away` seconds."""
-
-    moment: Moment
-    away: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Mute:
-    """The card does not respond. After `seconds`, the time for which a real reader waits, it is removed and inserted
-    again."""
-
-    seconds: float = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class Slow:
-    """The response is `seconds` late."""
-
-    seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """The card requests a waiting time extension `extensions` times (S(WTX), ISO 7816-3, 11.4.3), `each` in seconds."""
-
-    extensions: int
-    each: float = 0.4
-
-
-@dataclass(frozen=True, slots=True)
-class Truncate:
-    """The last `count` bytes of the response are missing, up to all of them."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class Overlong:
-    """The response has `count` extra bytes before its status word."""
-
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class WrongStatus:
-    """The card executes the command, and returns another status word without data."""
-
-    status: StatusWord
-
-
-@dataclass(frozen=True, slots=True)
-class Glitch:
-    """Power fails during a VERIFY or a change of a PIN. The retry counter stays decremented by VERIFY whatever the PIN
-    was, and a change is not made. The card comes back after `away` seconds."""
-
-    away: float = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class ContendForReader:
-    """After the response, a second client takes the reader for `seconds` and leaves another application selected."""
-
-    seconds: float
-
-
-FaultType = Tear | Mute | Slow | Wait | Truncate | Overlong | WrongStatus | Glitch | ContendForReader
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """A fault and the commands to which it applies."""
-
-    kind: FaultType
-    when: When
+_OTHER_CARD = StatusRule("the reader has chosen another card in the field", RuleSource.FAULTS)
+_FELICA_ANSWER = ruled(bytes.fromhex("01010501BF0A12349000"), _OTHER_CARD)
+_NO_FUNCTION = ruled(bytes.fromhex("6A81"), _OTHER_CARD)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultPlan:
     """All faults of one card and its reader.
 
-    `atr` replaces the card's own. `chaining`: responses are fetched with GET RESPONSE, as with T=0 (61xx, 6Cxx).
-    `t0`: commands have the forms of T=0. `limit`: the longest command, in bytes, that the reader passes on. `tries`:
-    retries left, for PINs that have more when the card is inserted; the card's counters are decremented for good, as
-    by wrong PINs.
+    `atr` replaces the card's own, and `warm_atr` its answer to a warm reset. `chaining`: responses are fetched with GET
+    RESPONSE, as with T=0 (61xx, 6Cxx). `t0`: commands have the forms of T=0. `limit`: the longest command, in bytes,
+    that the reader passes on. `tries`: retries left, for PINs that have more when the card is inserted; the card's
+    counters are decremented for good, as by wrong PINs.
     """
 
     faults: tuple[Fault, ...] = ()
     seed: int = 0
     atr: bytes | None = None
+    warm_atr: bytes | None = None
     chaining: bool = False
     t0: bool = False
     limit: int | None = None
@@ -174,6 +87,12 @@ class FaultPlan:
     def steals(self) -> bool:
         """Whether the plan needs a reader that a second client can take."""
         return any(isinstance(fault.kind, ContendForReader) for fault in self.faults)
+
+    @property
+    def of_our_driver(self) -> tuple[str, ...]:
+        """The faults, by their names in scripts, that only a reader of our own driver can show."""
+        names = (name_if_of_our_driver(fault.kind) for fault in self.faults)
+        return tuple(dict.fromkeys(name for name in names if name))
 
     def around(
         self, card: Card, hold: Callable[[Card], Interface], tell: Tell = lambda _: None, steal: Steal = lambda _: False
@@ -194,7 +113,8 @@ class FaultPlan:
 
 
 class _FaultyCard(Layer):
-    """Applies the plan's faults to commands, in the order of the plan."""
+    """Applies the plan's faults, in the order of the plan. The card's presence is brought up to date when it is used or
+    looked at."""
 
     def __init__(self, inner: Interface, plan: FaultPlan, store: _GlitchingStore, tell: Tell, steal: Steal) -> None:
         super().__init__(inner)
@@ -203,20 +123,59 @@ class _FaultyCard(Layer):
         self._tell = tell
         self._steal = steal
         self._chance = Random(plan.seed)
-        self._number = 0
-        self._back_at = 0.0
+        self._occasions: Counter[Occasion] = Counter()
+        self._here = False
+        self._changes = deque([(0.0, True)])  # when the card's presence changes, and whether it then comes in anew
+        self._second: SecondCard | None = None
+        self._mute = False
+        self._warm = False
 
     @property
     def present(self) -> bool:
-        return time.monotonic() >= self._back_at
+        while self._changes and self._changes[0][0] <= time.monotonic():
+            _, comes_in = self._changes.popleft()
+            self._here = not self._here
+            if not self._here:
+                self.inner.power_off()
+            elif comes_in:
+                self._come_in()
+        return self._here
+
+    @property
+    def changes_in(self) -> float | None:
+        return max(0.0, self._changes[0][0] - time.monotonic()) if self._changes else self.inner.changes_in
 
     @property
     def atr(self) -> bytes:
+        if self._mute:
+            return b""
+        if self._second is not None:
+            return FELICA_ATR
+        if self._warm and self._plan.warm_atr is not None:
+            return self._plan.warm_atr
         return self.inner.atr if self._plan.atr is None else self._plan.atr
 
+    def power_on(self) -> None:
+        self._start(Occasion.POWER_UP)
+
+    def reset(self) -> None:
+        self._start(Occasion.RESET)
+
+    def negotiate(self, protocol: int) -> None:
+        if protocol != _own_protocol(self.atr):
+            for kind in self._applying(Occasion.NEGOTIATION):
+                if isinstance(kind, Negotiation) and kind.refused:
+                    self._tell("the card refuses the protocol")
+                    raise ProtocolRefused
+                self._tell("the card does not respond to the proposal of a protocol")
+                raise ReaderFailed("the negotiation of a protocol failed")
+        self.inner.negotiate(protocol)
+
     def transmit(self, command: bytes) -> bytes:
-        self._number += 1
-        applied = [fault.kind for fault in self._plan.faults if fault.when.holds(self._number, command, self._chance)]
+        self._check_presence()
+        if self._second is not None:
+            return _FELICA_ANSWER if command == GET_UID else _NO_FUNCTION
+        applied = self._applying(Occasion.COMMAND, command)
         try:
             for kind in applied:
                 self._before(kind, command)
@@ -224,12 +183,66 @@ class _FaultyCard(Layer):
             fails = self._store.armed
         finally:
             self._store.armed = False
+        self._check_presence()
         if fails:
             away = next(kind.away for kind in applied if isinstance(kind, Glitch))
             self._leave(away, "power fails during the command")
         for kind in applied:
             response = self._after(kind, response)
         return response
+
+    def _applying(self, occasion: Occasion, command: bytes = b"") -> list[FaultType]:
+        """Return the faults that apply to this occasion, which is counted."""
+        self._occasions[occasion] += 1
+        return [
+            fault.kind
+            for fault in self._plan.faults
+            if occasion_of(fault.kind) is occasion
+            and fault.when.holds(self._occasions[occasion], command, self._chance)
+        ]
+
+    def _come_in(self) -> None:
+        self._second = None
+        end = time.monotonic()
+        for kind in self._applying(Occasion.INSERTION):
+            match kind:
+                case Bounce(times, each):
+                    self._tell(f"the card bounces {times} times")
+                    self._changes.extend((end + number * each, False) for number in range(1, 2 * times + 1))
+                    end += 2 * times * each
+                case Weak(seconds, away):
+                    end += self._chance.expovariate(1 / seconds)
+                    self._changes.extend(((end, False), (end + away, True)))
+                    return
+                case SecondCard(_, lasts, away):
+                    self._tell("a second card is in the field")
+                    self._second = kind
+                    if lasts is not None:
+                        self._changes.extend(((end + lasts, False), (end + lasts + away, True)))
+                        return
+
+    def _start(self, occasion: Occasion) -> None:
+        """Start the card, cold or warm."""
+        self._check_presence()
+        self._warm = occasion is Occasion.RESET
+        self._mute = self._second is not None and not self._second.chosen
+        for kind in self._applying(occasion):
+            match kind:
+                case Tear(_, away):
+                    self._leave(away, f"the card is removed during a {'reset' if self._warm else 'power-up'}")
+                case Silent():
+                    self._tell("the card does not answer to reset")
+                    self._mute = True
+        if self._mute or self._second is not None:
+            self.inner.power_off()
+        elif self._warm:
+            self.inner.reset()
+        else:
+            self.inner.power_on()
+
+    def _check_presence(self) -> None:
+        if not self.present:
+            raise CardGone("the card is not in the reader")
 
     def _before(self, kind: FaultType, command: bytes) -> None:
         match kind:
@@ -255,7 +268,11 @@ class _FaultyCard(Layer):
                 self._leave(away, "the card is removed before it responds")
             case Tear(Moment.AFTER, away):
                 self._tell("the card is removed after its response")
-                self._back_at = time.monotonic() + away
+                self._go_away(away)
+            case Timeout(seconds):
+                self._tell(f"the reader gives up on the card after {seconds:g} s")
+                time.sleep(seconds)
+                raise ReaderFailed("the response came too late")
             case Truncate(count):
                 self._tell(f"the last {count} bytes of the response are missing")
                 return response[: max(0, len(response) - count)]
@@ -272,8 +289,13 @@ class _FaultyCard(Layer):
 
     def _leave(self, away: float, words: str) -> None:
         self._tell(words)
-        self._back_at = time.monotonic() + away
+        self._go_away(away)
         raise CardGone(words)
+
+    def _go_away(self, away: float) -> None:
+        self._here = False
+        self._changes = deque([(time.monotonic() + away, True)])
+        self.inner.power_off()
 
 
 class _GlitchingStore:
@@ -306,6 +328,13 @@ class _GlitchingStore:
     def _fail_if_armed(self) -> None:
         if self.armed:
             raise StoreFailure("power fails")
+
+
+def _own_protocol(atr: bytes) -> int:
+    """Return the protocol that a card uses unless another is negotiated: 1 for T=0, 2 for T=1 (ISO 7816-3, 8.2.3)."""
+    given = atr[1] >> 4 if len(atr) > 1 else 0
+    place = 2 + (given & 7).bit_count()
+    return 1 << (atr[place] & 0x0F) if given & 8 and place < len(atr) else 1
 
 
 class _ShortReader(Layer):

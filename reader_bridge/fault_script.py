@@ -15,22 +15,30 @@ from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.file import PinFile
 from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
-from kazashi.reader_bridge.fault import (
+from kazashi.reader_bridge.fault import FaultPlan
+from kazashi.reader_bridge.fault_kind import (
     GLITCHES,
+    Bounce,
     ContendForReader,
     Fault,
-    FaultPlan,
     FaultType,
     Glitch,
     Moment,
     Mute,
+    Negotiation,
+    Occasion,
     Overlong,
+    SecondCard,
+    Silent,
     Slow,
     Tear,
+    Timeout,
     Truncate,
     Wait,
+    Weak,
     When,
     WrongStatus,
+    occasion_of,
 )
 from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
 
@@ -95,7 +103,7 @@ class _Reader:
     def plan(self, root: yaml.Node | None) -> FaultPlan:
         if root is None:
             return FaultPlan()
-        top = self._mapping(root, {"seed", "atr", "protocol", "chaining", "limit", "tries", "faults"})
+        top = self._mapping(root, {"seed", "atr", "warm-atr", "protocol", "chaining", "limit", "tries", "faults"})
         atr = self._atr(top["atr"]) if "atr" in top else None
         chaining = bool(self._choice(top["chaining"], {"true": True, "false": False})) if "chaining" in top else False
         t0 = False
@@ -110,6 +118,7 @@ class _Reader:
             faults=tuple(self._fault(node) for node in self._sequence(top["faults"])) if "faults" in top else (),
             seed=self._integer(top["seed"], 0, 2**63) if "seed" in top else 0,
             atr=atr,
+            warm_atr=self._atr(top["warm-atr"]) if "warm-atr" in top else None,
             chaining=chaining,
             t0=t0,
             limit=self._integer(top["limit"], 5, 65544) if "limit" in top else None,
@@ -130,24 +139,38 @@ class _Reader:
             "status": lambda value, _: WrongStatus(StatusWord(int(self._matched(value, "[0-9A-Fa-f]{4}"), 16))),
             "glitch": lambda _, rest: Glitch(self._seconds_of(rest, "away", 0.5)),
             "steal": lambda value, _: ContendForReader(self._seconds(value)),
+            "timeout": lambda value, _: Timeout(self._seconds(value)),
+            "silent": lambda value, _: Silent(self._choice(value, {"power-up": False, "reset": True})),
+            "bounce": lambda value, rest: Bounce(self._integer(value, 1, 100), self._seconds_of(rest, "each", 0.02)),
+            "weak": lambda value, rest: Weak(self._some_seconds(value), self._seconds_of(rest, "away", 0.1)),
+            "second-card": lambda value, rest: SecondCard(
+                self._choice(value, {"chosen": True, "collides": False}),
+                self._seconds(rest["for"]) if "for" in rest else None,
+                self._seconds_of(rest, "away", 0.5),
+            ),
+            "negotiation": lambda value, _: Negotiation(self._choice(value, {"refused": True, "fails": False})),
         }
-        extras = {"tear": {"away"}, "wait": {"each"}, "glitch": {"away"}}
-        entries = self._mapping(node, {*kinds, "when", "away", "each"})
+        extras = {"tear": {"away"}, "wait": {"each"}, "glitch": {"away"}, "bounce": {"each"}, "weak": {"away"},
+                  "second-card": {"for", "away"}}  # fmt: skip
+        entries = self._mapping(node, {*kinds, "when", "away", "each", "for"})
         named = [key for key in entries if key in kinds]
         if len(named) != 1:
             raise self._wrong(node, f"a fault must be exactly one of {', '.join(kinds)}; this one has {len(named)}")
         (kind,) = named
         for key in entries.keys() - {kind, "when"} - extras.get(kind, set()):
             raise self._wrong(entries[key], f"{kind} does not take {key!r}")
-        when = self._when(entries["when"]) if "when" in entries else When()
+        fault = kinds[kind](entries[kind], entries)
+        when = self._when(entries["when"], occasion_of(fault)) if "when" in entries else When()
         if kind == "glitch":
             patterns = {name: "|".join(f"{code:04X}" for code in codes) for name, codes in GLITCHES.items()}
             pattern = self._choice(entries[kind], patterns)
             when = replace(when, matching=when.matching or re.compile(pattern))
-        return Fault(kinds[kind](entries[kind], entries), when)
+        return Fault(fault, when)
 
-    def _when(self, node: yaml.Node) -> When:
-        entries = self._mapping(node, {"command", "every", "matching", "chance"})
+    def _when(self, node: yaml.Node, occasion: Occasion) -> When:
+        of_commands = occasion is Occasion.COMMAND
+        nth = "command" if of_commands else "nth"
+        entries = self._mapping(node, {nth, "every", "chance", *(("matching",) if of_commands else ())})
         matching = None
         if "matching" in entries:
             prefix = self._matched(entries["matching"], r"([0-9A-Fa-f?]{2}\s*)+").upper()
@@ -156,7 +179,7 @@ class _Reader:
         if "chance" in entries:
             chance = self._number(entries["chance"], 0.0, 1.0)
         return When(
-            command=self._integer(entries["command"], 1, 2**31) if "command" in entries else None,
+            nth=self._integer(entries[nth], 1, 2**31) if nth in entries else None,
             every=self._integer(entries["every"], 1, 2**31) if "every" in entries else None,
             matching=matching,
             chance=chance,
@@ -235,6 +258,12 @@ class _Reader:
         seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
         if seconds > _LONGEST_SECONDS:
             raise self._wrong(node, f"{value!r} is longer than {_LONGEST_SECONDS:g} s")
+        return seconds
+
+    def _some_seconds(self, node: yaml.Node) -> float:
+        seconds = self._seconds(node)
+        if not seconds:
+            raise self._wrong(node, "this time must be longer than 0 s")
         return seconds
 
     def _seconds_of(self, entries: dict[str, yaml.Node], key: str, default: float) -> float:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -14,11 +16,13 @@ from kazashi.applets.install import load_card
 from kazashi.card.access import ISO_RESET, MEASURED_RESET
 from kazashi.card.card import Card
 from kazashi.card.chip import Chip
-from kazashi.card.image import ImageStore
+from kazashi.card.image import DamagedImage, ImageMissing, ImageStore, ImageUnreadable, image_digest
 from kazashi.reader_bridge.driver.slot import DriverSlot
 from kazashi.reader_bridge.emulated_reader import EmulatedReader
 from kazashi.reader_bridge.endpoint import AnyEndpoint, DriverEndpoint
 from kazashi.reader_bridge.fault import FaultPlan
+from kazashi.reader_bridge.fault_script import BadFaultScript
+from kazashi.reader_bridge.image_watch import ImageWatch
 from kazashi.reader_bridge.interface import ContactInterface, ContactlessInterface, Interface
 from kazashi.reader_bridge.journal import Journal
 from kazashi.reader_bridge.pin_entry import PinEntries
@@ -27,6 +31,8 @@ from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.slot import Slot, SlotBusy
 from kazashi.reader_bridge.vpcd import INSERTED, REMOVED, Exchange, Observer
 from kazashi.reader_bridge.vpcd_slot import VpcdSlot
+
+_log = logging.getLogger(__name__)
 
 
 def slot_at(endpoint: AnyEndpoint, *observers: Observer, reader: EmulatedReader | None = None) -> Slot:
@@ -38,6 +44,10 @@ def slot_at(endpoint: AnyEndpoint, *observers: Observer, reader: EmulatedReader 
 
 class NoSuchSlot(Exception):
     """No slot has the given number or name, or no slot is in the required state."""
+
+
+class NotOurReader(Exception):
+    """The reader is not one of our own driver, and cannot do what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,19 +71,25 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inserted:
-    """The card in a slot, and its name. A relayed or replayed card has no image, and its presentation is not used."""
+    """The card in a slot, and its name. A relayed or replayed card has no image, and its presentation is not used.
+
+    `digest` is that of the image from which the card was loaded.
+    """
 
     name: str
     interface: Interface
     image: Path | None = None
+    digest: str | None = None
     card: Card | None = None
     presentation: Presentation = field(default_factory=Presentation)
 
 
 class ReaderHost:
-    """The slots of one instance, by number from 0 and by their names in PC/SC.
+    """The slots of one instance, by number from 0 and by their names in PC/SC. Thread-safe.
 
-    `journal` holds their exchanges. `environment` is the environment in which a second client finds the same readers.
+    A card whose image another program changes while it is in a slot is removed and inserted again, so that clients
+    notice it. `journal` holds the slots' exchanges. `environment` is the environment in which a second client finds the
+    same readers.
     `profiles` are those of the readers of our own driver, in the order of their endpoints; None is a plain reader, as
     is every further one. `pins` are the entries of their PIN pads.
     """
@@ -94,6 +110,8 @@ class ReaderHost:
         self._inserted: dict[Slot, Inserted] = {}
         self._environment = environment
         self._contending: list[subprocess.Popen[bytes]] = []
+        self._changing = threading.RLock()  # held while cards are inserted and removed
+        self._watch = ImageWatch(self._written)
 
     def inserted(self, slot: Slot) -> Inserted | None:
         """Return what is in a slot, or None if it is empty."""
@@ -127,10 +145,95 @@ class ReaderHost:
         raise NoSuchSlot("every slot holds a card; remove one, or start with more readers (kazashi up --reader NAME)")
 
     def insert(self, slot: Slot, name: str, image: Path, presentation: Presentation) -> None:
-        """Insert the card of an image into a slot. Raises SlotBusy, ImageMissing and DamagedImage."""
-        for other, inserted in self._inserted.items():
-            if inserted.image == image:
-                raise SlotBusy(f"the card {name} is in {other.endpoint.reader} already; remove it there first")
+        """Insert the card of an image into a slot.
+
+        Raises SlotBusy, ImageMissing, DamagedImage, NoSuchSlot for a reader of other cards, and BadFaultScript if it
+        cannot show the faults.
+        """
+        with self._changing:
+            for other, inserted in self._inserted.items():
+                if inserted.image == image:
+                    raise SlotBusy(f"the card {name} is in {other.endpoint.reader} already; remove it there first")
+            self._watch.add(image)  # first, so that no change is missed
+            self._put(slot, self._loaded(slot, name, image, presentation))
+
+    def hold(self, slot: Slot, name: str, interface: Interface) -> None:
+        """Insert any card interface into a slot. Raises SlotBusy."""
+        with self._changing:
+            self._put(slot, Inserted(name, interface))
+
+    def remove(self, slot: Slot) -> None:
+        """Remove the card from a slot. Raises NoSuchSlot if the slot is empty."""
+        with self._changing:
+            inserted = self._take(slot)
+            if inserted.image is not None:
+                self._watch.discard(inserted.image)
+            _close_image(inserted)
+
+    def reset(self, slot: Slot) -> None:
+        """Remove the card and insert it again: a cold start. Raises NoSuchSlot if the slot is empty."""
+        with self._changing:
+            inserted = self._take(slot)
+            if inserted.image is None:
+                if isinstance(inserted.interface, ReplayedCard):
+                    inserted.interface.rewind()
+                self._put(slot, inserted)
+            else:
+                _close_image(inserted)
+                self.insert(slot, inserted.name, inserted.image, inserted.presentation)
+
+    def unplug(self, slot: Slot) -> None:
+        """Unplug the reader to which a slot belongs; its cards stay in it. Raises NotOurReader."""
+        for each in self._of_the_same_reader(slot):
+            each.unplug()
+
+    def plug(self, slot: Slot) -> None:
+        """Plug in again the reader to which a slot belongs. Raises NotOurReader."""
+        for each in self._of_the_same_reader(slot):
+            each.plug()
+
+    def _of_the_same_reader(self, slot: Slot) -> list[DriverSlot]:
+        if not isinstance(slot, DriverSlot):
+            raise NotOurReader(
+                f"{slot.endpoint.reader} cannot be unplugged: only a reader of our own driver can (not with --vpcd)"
+            )
+        directory = slot.endpoint.directory
+        return [each for each in self.slots if isinstance(each, DriverSlot) and each.endpoint.directory == directory]
+
+    def close(self) -> None:
+        """Remove all cards and end the second client, if there is one."""
+        self._watch.close()
+        for slot in self.slots:
+            slot.close()
+            if (inserted := self._inserted.pop(slot, None)) is not None:
+                self._tell(slot, REMOVED)
+                _close_image(inserted)
+        for process in self._contending:
+            process.kill()
+            process.wait()
+
+    def _written(self, image: Path) -> None:
+        """Replace a card whose image was changed. PINs do not matter: the chip reads them from the image each time."""
+        with self._changing:
+            slot = next((slot for slot, inserted in self._inserted.items() if inserted.image == image), None)
+            if slot is None or image_digest(image) in (None, self._inserted[slot].digest):
+                return
+            inserted = self._inserted[slot]
+            try:
+                changed = self._loaded(slot, inserted.name, image, inserted.presentation)
+            except (ImageMissing, DamagedImage, ImageUnreadable) as error:
+                _log.error("%s: the card stays as it was: %s", slot.endpoint.reader, error)
+                return
+            self._tell(slot, "the card's image was changed")
+            _close_image(self._take(slot))
+            self._put(slot, changed)
+
+    def _loaded(self, slot: Slot, name: str, image: Path, presentation: Presentation) -> Inserted:
+        names = presentation.faults.of_our_driver if presentation.faults is not None else ()
+        if names and not isinstance(slot, DriverSlot):
+            raise BadFaultScript(
+                f"{slot.endpoint.reader} cannot show the faults {', '.join(names)}: only a reader of our own driver can"
+            )
         reader, number = self._reader_of(slot)
         hold = presentation.interface
         if reader is not None:
@@ -142,42 +245,13 @@ class ReaderHost:
             def hold(card: Card) -> Interface:
                 return reader.card(number, presentation.chip(card))
 
+        digest = image_digest(image)
         card = load_card(image)
         if presentation.faults is None:
             interface = hold(card)
         else:
             interface = presentation.faults.around(card, hold, partial(self._tell, slot), partial(self._steal, slot))
-        self._put(slot, Inserted(name, interface, image, card, presentation))
-
-    def hold(self, slot: Slot, name: str, interface: Interface) -> None:
-        """Insert any card interface into a slot. Raises SlotBusy."""
-        self._put(slot, Inserted(name, interface))
-
-    def remove(self, slot: Slot) -> None:
-        """Remove the card from a slot. Raises NoSuchSlot if the slot is empty."""
-        inserted = self._take(slot)
-        if inserted.card is not None and isinstance(inserted.card.store, ImageStore):
-            inserted.card.store.close()
-
-    def reset(self, slot: Slot) -> None:
-        """Remove the card and insert it again: a cold start. Raises NoSuchSlot if the slot is empty."""
-        inserted = self._take(slot)
-        if inserted.image is None:
-            if isinstance(inserted.interface, ReplayedCard):
-                inserted.interface.rewind()
-            self._put(slot, inserted)
-        else:
-            self.insert(slot, inserted.name, inserted.image, inserted.presentation)
-
-    def close(self) -> None:
-        """Remove all cards and end the second client, if there is one."""
-        for slot in list(self._inserted):
-            self.remove(slot)
-        for slot in self.slots:
-            slot.close()
-        for process in self._contending:
-            process.kill()
-            process.wait()
+        return Inserted(name, interface, image, digest, card, presentation)
 
     def _emulated(
         self, endpoints: Sequence[AnyEndpoint], profiles: Sequence[ReaderProfile | None]
@@ -236,3 +310,8 @@ class ReaderHost:
         environment = dict(self._environment) if self._environment is not None else None
         self._contending = [subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)]
         return True
+
+
+def _close_image(inserted: Inserted) -> None:
+    if inserted.card is not None and isinstance(inserted.card.store, ImageStore):
+        inserted.card.store.close()

@@ -45,6 +45,10 @@ class ReaderFailed(Exception):
     """The reader does not take the command, or failed; PC/SC clients get SCARD_E_NOT_TRANSACTED."""
 
 
+class ProtocolRefused(Exception):
+    """The card does not take the protocol."""
+
+
 class Interface(Protocol):
     """A card in a reader.
 
@@ -57,8 +61,8 @@ class Interface(Protocol):
         """Whether the card is in the reader. The emulated chip always is."""
 
     @property
-    def leaves(self) -> bool:
-        """Whether the card may leave while it is not in use, so that the slot has to look again and again."""
+    def changes_in(self) -> float | None:
+        """The seconds after which `present` may have changed by itself, so that the slot has to look again, or None."""
 
     @property
     def atr(self) -> bytes:
@@ -73,15 +77,18 @@ class Interface(Protocol):
     def reset(self) -> None:
         """Reset the card (warm reset)."""
 
+    def negotiate(self, protocol: int) -> None:
+        """Choose a protocol, 1 for T=0 and 2 for T=1. Raises ProtocolRefused and ReaderFailed."""
+
     def transmit(self, command: bytes) -> bytes:
-        """Return the response to one command APDU."""
+        """Return the response to one command APDU. Raises ReaderFailed."""
 
 
 class ContactInterface:
     """A chip in a contact reader. It receives every command, even those of class FF, which it does not know."""
 
     present = True
-    leaves = False
+    changes_in = None
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
@@ -102,6 +109,9 @@ class ContactInterface:
     def reset(self) -> None:
         """Reset the card (warm reset)."""
         self.chip.reset()
+
+    def negotiate(self, protocol: int) -> None:
+        """Take any protocol: the chip's commands are the same in all."""
 
     def transmit(self, command: bytes) -> bytes:
         """Return the response to one command APDU."""

@@ -25,9 +25,9 @@ class Layer:
         return self.inner.present
 
     @property
-    def leaves(self) -> bool:
-        """Whether the card may leave while it is not in use."""
-        return self.inner.leaves
+    def changes_in(self) -> float | None:
+        """The seconds after which `present` may have changed by itself, or None."""
+        return self.inner.changes_in
 
     @property
     def atr(self) -> bytes:
@@ -45,6 +45,10 @@ class Layer:
     def reset(self) -> None:
         """Reset the card (warm reset)."""
         self.inner.reset()
+
+    def negotiate(self, protocol: int) -> None:
+        """Choose a protocol, 1 for T=0 and 2 for T=1. Raises ProtocolRefused and ReaderFailed."""
+        self.inner.negotiate(protocol)
 
     def transmit(self, command: bytes) -> bytes:
         """Return the response to one command APDU."""

@@ -33,12 +33,10 @@ from smartcard.scard import (
 
 from kazashi.reader_bridge import doorway
 from kazashi.reader_bridge.driver.build import DriverUnavailable, built_driver
-from kazashi.reader_bridge.endpoint import DriverEndpoint, VpcdEndpoint
+from kazashi.reader_bridge.endpoint import SOCKET_NAME, SYSTEM_DIRECTORY, DriverEndpoint, VpcdEndpoint
+from kazashi.reader_bridge.pcscd_view import SOCKET_VARIABLE
 
-SYSTEM_DIRECTORY = Path("/run/pcscd")
 SYSTEM_CONFIGURATION = Path("/etc/reader.conf.d")
-SOCKET_NAME = "pcscd.comm"
-SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
 VPCD = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
 FIRST_PORT = int(os.environ.get("KAZASHI_VPCD_PORT", "35963"))
 """The first port to try for a pcscd that Kazashi starts: vpcd's usual one, unless KAZASHI_VPCD_PORT is set."""
@@ -153,7 +151,7 @@ def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]
                 endpoints += _driver_slots(name, Path(device), int(number, 0), readers)
                 readers += 1
             elif "libifdvpcd" in text and device == "/dev/null":
-                endpoints += _vpcd_slots(name, int(number, 0))
+                endpoints += _vpcd_slots(name, int(number, 0), SYSTEM_DIRECTORY / SOCKET_NAME)
     return endpoints
 
 
@@ -237,7 +235,7 @@ def start_pcscd(
     endpoints: list[DriverEndpoint | VpcdEndpoint] = []
     for number, name in enumerate(readers):
         if vpcd:
-            endpoints += _vpcd_slots(name, ports[number], door)
+            endpoints += _vpcd_slots(name, ports[number], socket_path, door)
         else:
             endpoints += _driver_slots(name, _reader_directory(socket_directory, number), counts[number], number)
     running = RunningPcscd(socket_path, tuple(endpoints), process, lock, stand_in)
@@ -290,9 +288,11 @@ def network_namespaces() -> bool:
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
-def _vpcd_slots(name: str, port: int, door: str = "") -> list[VpcdEndpoint]:
+def _vpcd_slots(name: str, port: int, pcscd: Path, door: str = "") -> list[VpcdEndpoint]:
     """Return the two slots of one vpcd entry, with the names that pcscd gives them."""
-    return [VpcdEndpoint(f"{name} 00 {number:02X}", "127.0.0.1", port + number, door) for number in range(VPCD_SLOTS)]
+    return [
+        VpcdEndpoint(f"{name} 00 {number:02X}", "127.0.0.1", port + number, door, pcscd) for number in range(VPCD_SLOTS)
+    ]
 
 
 def _driver_slots(name: str, directory: Path, slots: int, earlier: int) -> list[DriverEndpoint]:

@@ -9,6 +9,8 @@ from smartcard.scard import SCARD_PROTOCOL_T1, SCARD_RESET_CARD, SCARD_UNPOWER_C
 from kazashi.reader_bridge.interface import CardGone
 from kazashi.reader_bridge.pcsc import ANY_PROTOCOL, CardHandle, PcscError, connected
 
+_LOOK_SECONDS = 0.05
+
 
 class RelayedCard:
     """The card in a PC/SC reader, as a card interface. While the reader is empty, so is the slot."""
@@ -28,9 +30,9 @@ class RelayedCard:
         return True
 
     @property
-    def leaves(self) -> bool:
+    def changes_in(self) -> float:
         """The card leaves with the one in the reader."""
-        return True
+        return _LOOK_SECONDS
 
     @property
     def atr(self) -> bytes:
@@ -56,6 +58,9 @@ class RelayedCard:
             card.reconnect(SCARD_RESET_CARD)
         except PcscError as error:
             raise self._gone(error) from error
+
+    def negotiate(self, protocol: int) -> None:
+        """Do nothing: the protocol was chosen when the card was connected to."""
 
     def transmit(self, command: bytes) -> bytes:
         """Return the card's response. Raises CardGone, which the slot reports as a removed card."""

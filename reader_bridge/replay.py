@@ -19,7 +19,7 @@ class ReplayedCard:
     """
 
     present = True
-    leaves = False
+    changes_in = None
 
     def __init__(self, trace: Trace, *, strict: bool) -> None:
         """Replay a trace. Raises BadTrace for a trace without an ATR."""
@@ -47,6 +47,9 @@ class ReplayedCard:
 
     def reset(self) -> None:
         """Do nothing: a replayed card has no state that a reset changes."""
+
+    def negotiate(self, protocol: int) -> None:
+        """Do nothing: the recorded responses are the same in all protocols."""
 
     def transmit(self, command: bytes) -> bytes:
         """Return the recorded response to a command; 6F00 (strict) or 6D00 (lenient) if there is none."""

@@ -15,6 +15,9 @@ class SlotBusy(Exception):
 class Slot(ABC):
     """One slot. Its card stays inserted when pcscd restarts: the slot reconnects by itself. Thread-safe."""
 
+    unplugged = False
+    """Whether the reader is unplugged, which only a reader of our own driver can be."""
+
     def __init__(self, endpoint: AnyEndpoint) -> None:
         self.endpoint = endpoint
 

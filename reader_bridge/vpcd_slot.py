@@ -6,11 +6,14 @@ import threading
 
 from kazashi.reader_bridge.endpoint import DialledEndpoint, VpcdEndpoint
 from kazashi.reader_bridge.interface import Interface
+from kazashi.reader_bridge.pcscd_view import wait_until_empty
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Observer, ReaderGone, VpcdLink
 
 _JOIN_SECONDS = 10
 _PRESENCE_SECONDS = 0.1
+_VISIBLE_SECONDS = 5.0
+"""How long a removal is waited for until PC/SC clients can see it. pcscd polls vpcd every 0.4 s."""
 
 
 class VpcdSlot(Slot):
@@ -41,11 +44,27 @@ class VpcdSlot(Slot):
             self._holder.start()
 
     def remove(self) -> None:
-        """Remove the card, if there is one, even in the middle of a command."""
+        """Remove the card, if there is one, even in the middle of a command, and wait until PC/SC clients can see it.
+
+        Return after five seconds if pcscd does not notice.
+        """
         with self._lock:
-            if self._holder is not None:
-                self._holder.stop()
-                self._holder = None
+            if self._take_out() and isinstance(self.endpoint, VpcdEndpoint):
+                wait_until_empty(self.endpoint.reader, self.endpoint.pcscd, _VISIBLE_SECONDS)
+
+    def close(self) -> None:
+        """Remove the card without waiting."""
+        with self._lock:
+            self._take_out()
+
+    def _take_out(self) -> bool:
+        """End the connection. Return whether PC/SC clients can see the card until pcscd notices."""
+        holder, self._holder = self._holder, None
+        if holder is None:
+            return False
+        seen = holder.powered.is_set()
+        holder.stop()
+        return seen
 
     def wait_until_powered(self, seconds: float) -> bool:
         """Wait until a reader has powered the inserted card. Return False after a timeout of `seconds`."""

@@ -161,6 +161,7 @@ def pcscd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningPcscd]:
         private=True,
         slots=2,
     )
+    assert running.driver == "kazashi", f"our driver cannot be used: {running.stand_in}"
     os.environ.update(running.client_environment())
     yield running
     running.stop()

@@ -1,11 +1,9 @@
 /*
  * An IFD handler for pcscd whose readers are unix sockets (PCSC/ifdhandler.h, version 3). docs/driver.md describes it.
  *
- * A reader is a directory, and each of its slots a socket in it, on which the host of the slot listens: a program that
- * decides about presence, ATR, responses, controls, attributes and protocols. In reader.conf, DEVICENAME is
- * "DIRECTORY:SLOTS". One loaded driver serves all readers, and several slots at the same time.
+ * A reader is a directory (DEVICENAME "DIRECTORY:SLOTS" in reader.conf), and each of its slots a socket in it, on which
+ * the slot's host listens: a program that decides about presence, ATR, responses, controls, attributes and protocols.
  */
-
 #define _GNU_SOURCE /* struct ucred */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -27,7 +25,6 @@
 
 #include <PCSC/debuglog.h>
 #include <PCSC/ifdhandler.h>
-
 #pragma weak log_msg /* absent when a test loads the driver without pcscd */
 
 enum { VERSION = 1, READERS = 256, SLOTS = 16 };
@@ -36,6 +33,7 @@ enum { VERSION = 1, READERS = 256, SLOTS = 16 };
 enum { HEAD = 5, LONGEST = 0x11000, EVENTS_AT_ONCE = 64 };
 enum { HELLO, POWER_UP, POWER_DOWN, RESET, TRANSMIT, CONTROL, GET_ATTRIBUTE, SET_ATTRIBUTE, PROTOCOL, SETTLED };
 enum { NOTHING = -1, REPLY = 0x80, PRESENCE, MORE_TIME };
+enum { EMPTY, CARD, UNPLUGGED }; /* what can be seen of a slot; an unplugged reader is UNPLUGGED in all its slots */
 enum { DONE, CARD_ABSENT, CARD_MUTE, FAILED, UNSUPPORTED, PROTOCOL_REFUSED };
 
 /* Limits of time, which are looked at every TICK_MS. MORE_TIME starts REPLY_MS again, up to LONGEST_EXCHANGE_MS: a card
@@ -68,10 +66,10 @@ struct slot {
 	long since;                    /* when the connection began (all times in ms) */
 	long pause, retry_at;          /* until the next attempt to reach the host */
 	bool woken;                    /* pcscd wants its thread back */
-	bool present;                  /* what the host said last */
+	uint8_t presence;              /* what the host said last */
 	bool missed;  /* the card was removed, and pcscd does not know it yet, even if a card is present again */
-	bool noticed; /* what pcscd's thread was told last */
-	bool settled; /* what the host was told that pcscd's clients can see */
+	uint8_t noticed; /* what pcscd's thread was told last */
+	uint8_t settled; /* what the host was told that pcscd's clients can see */
 	unsigned told; /* a bit for each fault that was logged */
 	long half_since; /* when the first byte in `buffer` arrived */
 	size_t start, filled;
@@ -135,15 +133,15 @@ static void wake_up(struct slot *slot)
 	(void)!write(slot->wake, &one, sizeof one);
 }
 
-static void set_presence(struct slot *slot, bool present)
+static void set_presence(struct slot *slot, uint8_t presence)
 {
-	slot->missed |= slot->present && !present;
-	slot->present = present;
+	slot->missed |= slot->presence == CARD && presence != CARD;
+	slot->presence = presence;
 }
 
 static bool changed(const struct slot *slot)
 {
-	return slot->missed ? slot->noticed : slot->present != slot->noticed;
+	return slot->missed ? slot->noticed == CARD : slot->presence != slot->noticed;
 }
 
 /* Have the connection to oneself, also while the lock is not held. pcscd's thread does not listen to it meanwhile. */
@@ -176,7 +174,7 @@ static void detach(struct slot *slot, enum fault fault)
 	close(slot->host); /* which also takes it out of `events` */
 	slot->host = -1;
 	slot->start = slot->filled = 0;
-	set_presence(slot, false);
+	set_presence(slot, EMPTY);
 	wake_up(slot);
 }
 
@@ -259,7 +257,7 @@ static size_t take(struct slot *slot, int awaited, long patience)
 			return length;
 		} else {
 			long now = now_ms(), last = begun + LONGEST_EXCHANGE_MS;
-			if (message[0] == PRESENCE && length == HEAD + 1 && message[1] <= 1)
+			if (message[0] == PRESENCE && length == HEAD + 1 && message[1] <= UNPLUGGED)
 				set_presence(slot, message[1]);
 			else if (message[0] == MORE_TIME && length == HEAD)
 				deadline = now + patience < last ? now + patience : last;
@@ -316,12 +314,12 @@ static void attach(struct slot *slot)
 		uint8_t greeting[] = {VERSION, slot->number};
 		size_t length = 0;
 		slot->host = host;
-		slot->settled = false;
+		slot->settled = EMPTY;
 		enum fault fault = distrust(slot);
 		if (fault == NONE && send_message(slot, HELLO, greeting, sizeof greeting, NULL, 0))
 			length = take(slot, HELLO, GREETING_MS);
 		const uint8_t *body = slot->buffer + slot->start + HEAD;
-		if (length == HEAD + 2 && body[0] == VERSION && body[1] <= 1) {
+		if (length == HEAD + 2 && body[0] == VERSION && body[1] <= UNPLUGGED) {
 			set_presence(slot, body[1]);
 			consume(slot, length);
 			listen_to(slot, host, EPOLL_CTL_ADD, true);
@@ -354,7 +352,7 @@ static RESPONSECODE exchange(DWORD lun, uint8_t kind, const void *first, size_t 
 	bool with_card = kind == POWER_UP || kind == RESET || kind == TRANSMIT || kind == PROTOCOL;
 	begin(slot);
 	take(slot, NOTHING, 0); /* what has arrived since is older than the reply */
-	if (with_card && (slot->missed || !slot->present)) {
+	if (with_card && (slot->missed || slot->presence != CARD)) {
 		code = IFD_ICC_NOT_PRESENT;
 	} else if (slot->host >= 0) {
 		size_t length = 0;
@@ -392,7 +390,7 @@ static RESPONSECODE wait_for_event(DWORD lun, int timeout)
 	long end = now_ms() + timeout;
 	slot->poller = pthread_self();
 	slot->polled = true;
-	if (slot->missed && !slot->noticed)
+	if (slot->missed && slot->noticed != CARD)
 		slot->missed = false;
 	for (;;) {
 		if (!slot->busy && slot->host < 0 && now_ms() >= slot->retry_at)
@@ -453,8 +451,7 @@ static void release(struct slot *slot)
 
 RESPONSECODE IFDHCreateChannelByName(DWORD Lun, LPSTR DeviceName)
 {
-	struct slot **empty = place(Lun);
-	struct slot *slot = calloc(1, sizeof *slot);
+	struct slot **empty = place(Lun), *slot = calloc(1, sizeof *slot);
 	char rest;
 	if (!slot)
 		return IFD_COMMUNICATION_ERROR;
@@ -535,7 +532,10 @@ RESPONSECODE IFDHGetCapabilities(DWORD Lun, DWORD Tag, PDWORD Length, PUCHAR Val
 		return IFD_SUCCESS;
 	}
 	uint32_t tag = htonl((uint32_t)Tag);
-	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, &tag, sizeof tag, NULL, 0, Value, Length);
+	DWORD size = *Length; /* pcscd answers some tags itself that we refuse, and needs the room that it gave us */
+	RESPONSECODE code = exchange(Lun, GET_ATTRIBUTE, &tag, sizeof tag, NULL, 0, Value, &size);
+	if (code == IFD_SUCCESS)
+		*Length = size;
 	return code == IFD_SUCCESS || code == IFD_ERROR_INSUFFICIENT_BUFFER ? code : IFD_ERROR_TAG;
 }
 
@@ -555,15 +555,15 @@ RESPONSECODE IFDHSetProtocolParameters(DWORD Lun, DWORD Protocol, UCHAR Flags, U
 RESPONSECODE IFDHPowerICC(DWORD Lun, DWORD Action, PUCHAR Atr, PDWORD AtrLength)
 {
 	static const uint8_t kinds[] = {POWER_UP, POWER_DOWN, RESET}; /* in the order of IFD_POWER_UP and the next two */
-	*AtrLength = 0;
 	if (Action < IFD_POWER_UP || Action > IFD_RESET)
 		return IFD_NOT_SUPPORTED;
-	DWORD length = MAX_ATR_SIZE;
 	bool off = Action == IFD_POWER_DOWN;
+	DWORD length = off ? 0 : MAX_ATR_SIZE;
 	RESPONSECODE code = exchange(Lun, kinds[Action - IFD_POWER_UP], NULL, 0, NULL, 0, Atr, off ? NULL : &length);
-	*AtrLength = off ? 0 : length;
-	bool done = code == IFD_SUCCESS && (off || length);
-	return done || code == IFD_ICC_NOT_PRESENT ? code : IFD_ERROR_POWER_ACTION;
+	*AtrLength = length;
+	if (code == IFD_ICC_NOT_PRESENT || (code == IFD_SUCCESS && (off || length)))
+		return code;
+	return IFD_ERROR_POWER_ACTION;
 }
 
 RESPONSECODE IFDHTransmitToICC(DWORD Lun, SCARD_IO_HEADER SendPci, PUCHAR TxBuffer, DWORD TxLength, PUCHAR RxBuffer,
@@ -580,8 +580,8 @@ RESPONSECODE IFDHControl(DWORD Lun, DWORD dwControlCode, PUCHAR TxBuffer, DWORD 
 {
 	uint32_t control = htonl((uint32_t)dwControlCode);
 	DWORD length = RxLength;
-	RESPONSECODE code =
-		exchange(Lun, CONTROL, &control, sizeof control, TxBuffer, TxLength, RxBuffer, RxBuffer ? &length : NULL);
+	DWORD *room = RxBuffer ? &length : NULL;
+	RESPONSECODE code = exchange(Lun, CONTROL, &control, sizeof control, TxBuffer, TxLength, RxBuffer, room);
 	*pdwBytesReturned = RxBuffer && code == IFD_SUCCESS ? length : 0;
 	return code;
 }
@@ -591,9 +591,9 @@ RESPONSECODE IFDHICCPresence(DWORD Lun)
 	struct slot *slot = enter(Lun);
 	if (!slot)
 		return IFD_NO_SUCH_DEVICE;
-	bool present = slot->present && !slot->missed;
+	uint8_t presence = slot->missed ? EMPTY : slot->presence;
 	if (!slot->polled || pthread_equal(slot->poller, pthread_self()))
-		slot->noticed = present;
+		slot->noticed = presence;
 	leave(slot);
-	return present ? IFD_ICC_PRESENT : IFD_ICC_NOT_PRESENT;
+	return presence == UNPLUGGED ? IFD_NO_SUCH_DEVICE : presence == CARD ? IFD_ICC_PRESENT : IFD_ICC_NOT_PRESENT;
 }

@@ -34,6 +34,14 @@ class Kind(IntEnum):
     MORE_TIME = 0x82
 
 
+class Presence(IntEnum):
+    """What can be seen of a slot: the body of PRESENCE and SETTLED, and the second byte of the host's HELLO."""
+
+    EMPTY = 0
+    CARD = 1
+    UNPLUGGED = 2
+
+
 class ReplyCode(IntEnum):
     """The first byte of a reply."""
 

@@ -19,12 +19,13 @@ from kazashi.reader_bridge.driver.protocol import (
     Disconnected,
     DriverMessage,
     Kind,
+    Presence,
     Receiver,
     ReplyCode,
     packed,
 )
 from kazashi.reader_bridge.endpoint import DriverEndpoint
-from kazashi.reader_bridge.interface import CardGone, Interface, NotSupportedByReader, ReaderFailed
+from kazashi.reader_bridge.interface import CardGone, Interface, NotSupportedByReader, ProtocolRefused, ReaderFailed
 from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange, Observer
 
@@ -32,7 +33,9 @@ _log = logging.getLogger(__name__)
 
 _GREETING_SECONDS = 1.0
 _POLL_SECONDS = 0.05
-"""How often a card that comes and goes by itself is looked for."""
+"""How often a card is looked for that has left and does not say when it comes back."""
+_SHORTEST_SECONDS = 0.001
+"""The shortest time until a card is looked for again. A socket with a timeout of 0 would not wait at all."""
 _BUSY_SECONDS = 10.0
 """The longest time that a card may need for a command after its removal."""
 _VISIBLE_SECONDS = 2.0
@@ -81,8 +84,9 @@ class DriverSlot(Slot):
         self._state = threading.Condition()  # guards what follows, and sending
         self._interface: Interface | None = None
         self._connection: socket.socket | None = None
-        self._told = False  # the presence that the driver was told last
-        self._visible = False  # the presence that PC/SC clients can see
+        self.unplugged = False
+        self._told = Presence.EMPTY  # what the driver was told last
+        self._visible = Presence.EMPTY  # what PC/SC clients can see
         self._stale = False  # whether requests may still be for a card whose removal pcscd has not noticed
         self._request_at: float | None = None  # when a request came that has no reply yet
         self._busy = False  # whether the card is in use, even if its request was replied to
@@ -103,7 +107,7 @@ class DriverSlot(Slot):
         with self._state:
             self._refuse_second_card()
             self._interface = interface
-            self._tell(self._in_field())
+            self._tell(self._presence())
 
     def remove(self) -> None:
         """Remove the card, if there is one, even in the middle of a command, and wait until PC/SC clients can see it.
@@ -114,16 +118,41 @@ class DriverSlot(Slot):
             interface, self._interface = self._interface, None
             if interface is None:
                 return
-            self._reply(ReplyCode.CARD_ABSENT)
-            self._tell(self._in_field())
-            self._state.wait_for(lambda: not self._busy, _BUSY_SECONDS)
+            self._lose(interface)
+
+    def unplug(self) -> None:
+        """Unplug the reader, even in the middle of a command, and wait until PC/SC clients can see it.
+
+        A card stays in it, without power. Return after two seconds if pcscd does not notice.
+        """
+        with self._state:
+            self.unplugged = True
+            self._lose(self._interface)
+
+    def plug(self) -> None:
+        """Plug the reader in again, and wait until PC/SC clients can see it, at most two seconds."""
+        with self._state:
+            self.unplugged = False
+            self._tell(self._presence())
+            self._state.wait_for(self._is_visible, _VISIBLE_SECONDS)
+
+    def _lose(self, interface: Interface | None) -> None:
+        """Tell the driver that the card, if there was one, is out of its reach, and wait until that can be seen."""
+        self._reply(ReplyCode.CARD_ABSENT)
+        self._tell(self._presence())
+        self._state.wait_for(lambda: not self._busy, _BUSY_SECONDS)
+        if interface is not None:
             interface.power_off()
-            self._state.wait_for(lambda: self._connection is None or not self._visible, _VISIBLE_SECONDS)
+        self._state.wait_for(self._is_visible, _VISIBLE_SECONDS)
+
+    def _is_visible(self) -> bool:
+        """Whether PC/SC clients can see what the driver was told last, or there is no pcscd."""
+        return self._connection is None or self._visible is self._told
 
     def wait_until_powered(self, seconds: float) -> bool:
         """Wait until PC/SC clients can see the inserted card. Return False after a timeout of `seconds`."""
         with self._state:
-            return self._state.wait_for(lambda: self._visible and self._told, seconds)
+            return self._state.wait_for(lambda: self._visible is self._told is Presence.CARD, seconds)
 
     def close(self) -> None:
         """Remove the card, end the connection, and remove the socket."""
@@ -161,7 +190,8 @@ class DriverSlot(Slot):
                 with self._state:
                     self._connection = None
                     self._request_at = None
-                    self._visible = self._told = self._stale = self._busy = False
+                    self._visible = self._told = Presence.EMPTY
+                    self._stale = self._busy = False
                     self._state.notify_all()
                     interface = self._interface
                 if interface is not None:
@@ -180,26 +210,28 @@ class DriverSlot(Slot):
             raise BadMessage(f"its greeting is {hello.kind:02X} {hello.body.hex()}")
         with self._state:
             self._connection = connection
-            self._told = self._in_field()
+            self._told = self._presence()
             self._send(Kind.HELLO, bytes((VERSION, self._told)))
         self._complaint = ""
         timeout: float | None = None
         connection.settimeout(timeout)
         while True:
             interface = self._interface
-            polled = interface is not None and (interface.leaves or not self._told)
-            if timeout != (timeout := _POLL_SECONDS if polled else None):
+            seconds = interface.changes_in if interface is not None else None
+            if seconds is None and interface is not None and self._told is Presence.EMPTY:
+                seconds = _POLL_SECONDS
+            if timeout != (timeout := None if seconds is None else max(seconds, _SHORTEST_SECONDS)):
                 connection.settimeout(timeout)
             try:
                 message = receiver.next()
             except TimeoutError:
                 with self._state:
-                    self._tell(self._in_field())
+                    self._tell(self._presence())
                 continue
-            if message.kind == Kind.SETTLED:
+            if message.kind == Kind.SETTLED and len(message.body) == 1 and message.body[0] <= Presence.UNPLUGGED:
                 with self._state:
-                    self._visible = message.body == b"\1"
-                    self._stale &= self._visible
+                    self._visible = Presence(message.body[0])
+                    self._stale &= self._visible is Presence.CARD
                     self._state.notify_all()
             else:
                 self._handle(message)
@@ -209,7 +241,7 @@ class DriverSlot(Slot):
         at = time.time()
         begun = time.perf_counter()
         with self._state:
-            interface = self._interface if self._told and not self._stale else None
+            interface = self._interface if self._told is Presence.CARD and not self._stale else None
             self._request_at = time.monotonic()
             self._busy = True
         gone = False
@@ -220,17 +252,24 @@ class DriverSlot(Slot):
             outcome, gone = ReplyCode.CARD_ABSENT, True
         except (NotPowered, ReaderFailed):
             pass
+        except ProtocolRefused:
+            outcome = ReplyCode.PROTOCOL_REFUSED
+        except BadMessage:
+            raise
         except NotSupportedByReader:
             outcome = ReplyCode.PROTOCOL_REFUSED if message.kind == Kind.PROTOCOL else ReplyCode.UNSUPPORTED
+        except Exception:  # a mistake in a card's program costs its client an error, and not everybody the slot
+            _log.exception("%s: the card failed at %s", self.endpoint.reader, message.body[:6].hex())
         finally:
             seconds = time.perf_counter() - begun
             with self._state:
                 self._busy = False
                 self._reply(outcome, body)
                 if gone:
-                    self._tell(False)
-                self._tell(self._in_field())
-                self._state.notify_all()
+                    self._tell(Presence.EMPTY)
+                self._tell(self._presence())
+                if interface is not self._interface or self.unplugged:  # a removal waits for this
+                    self._state.notify_all()
         if message.kind == Kind.TRANSMIT:
             if outcome is ReplyCode.DONE:
                 self._observe(Exchange(at, seconds, message.body[1:], body))
@@ -257,6 +296,8 @@ class DriverSlot(Slot):
             return (ReplyCode.DONE, atr) if atr else (ReplyCode.CARD_MUTE, b"")
         number = self.endpoint.number
         if kind == Kind.PROTOCOL and len(body) == 5:
+            if interface is not None:
+                interface.negotiate(body[0])
             if self._reader is not None:
                 self._reader.protocol(number, body[0])
             return ReplyCode.DONE, b""
@@ -276,14 +317,16 @@ class DriverSlot(Slot):
         for observer in self._observers:
             observer(exchange)
 
-    def _in_field(self) -> bool:
-        return self._interface is not None and self._interface.present
+    def _presence(self) -> Presence:
+        if self.unplugged:
+            return Presence.UNPLUGGED
+        return Presence.CARD if self._interface is not None and self._interface.present else Presence.EMPTY
 
-    def _tell(self, present: bool) -> None:
-        if self._connection is not None and present != self._told:
-            self._told = present
-            self._stale |= self._visible and not present
-            self._send(Kind.PRESENCE, bytes((present,)))
+    def _tell(self, presence: Presence) -> None:
+        if self._connection is not None and presence is not self._told:
+            self._told = presence
+            self._stale |= self._visible is Presence.CARD and presence is not Presence.CARD
+            self._send(Kind.PRESENCE, bytes((presence,)))
 
     def _reply(self, outcome: ReplyCode, body: bytes = b"") -> None:
         """Reply to the open request, unless it was replied to because the card was removed."""

@@ -31,7 +31,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture
 def instance(program: Program) -> Iterator[dict[str, Any]]:
-    yield program.json("up", "--detach", "--pcscd", "private")
+    yield program.json("up", "--detach", "--pcscd", "private", "--reader", "Kazashi", "--reader", "Kazashi")
     if subprocess.run([sys.executable, "-m", "kazashi", "--world", str(program.world), "status"],
                       capture_output=True, check=False).returncode == 0:  # fmt: skip
         program.run("down")

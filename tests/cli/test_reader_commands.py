@@ -17,6 +17,7 @@ from kazashi.reader_bridge.check.probe import ACCEPTED_RISK, CardType
 from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 from tests.cli.program import SELECT_JPKI, Program
 from tests.polling import LIMIT
+from tests.support import send
 
 pytestmark = pytest.mark.reader
 
@@ -33,9 +34,8 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 @pytest.fixture(scope="module")
 def reader(program: Program) -> Iterator[str]:
     """The contactless reader of a running instance, with a card."""
-    status = program.json(
-        "up", "--detach", "--pcscd", "private", "--no-services", "--reader", "Counter", "--contactless"
-    )
+    status = program.json("up", "--detach", "--pcscd", "private", "--no-services", "--contactless",
+                          "--reader", "Counter", "--reader", "Counter")  # fmt: skip
     yield str(status["slots"][0]["reader"])
     program.run("down")
 
@@ -176,7 +176,7 @@ def test_check_with_wrong_options_does_not_start(program: Program, tmp_path: Pat
 
 
 def test_unusable_reader_is_reported(program: Program, reader: str) -> None:
-    empty = reader[:-1] + "1"
+    empty = "Counter 01 00"
 
     def refused(case: tuple[str, str, int, list[str]]) -> None:
         name, code, status, command = case
@@ -299,3 +299,14 @@ def test_script_with_a_bad_line_sends_nothing(program: Program, reader: str, tmp
             ]
         ),
     )
+
+
+def test_reader_is_unplugged_and_plugged_in(program: Program, reader: str) -> None:
+    environment = program.json("status")["pcscd"]["environment"]
+    assert program.run("reader", "unplug", "hanako").stdout == f"{reader} is unplugged\n"
+    assert "unplugged, with hanako in it" in program.run("reader", "list").stdout
+    with pytest.raises(AssertionError, match="unavailable"):
+        send(environment, reader, SELECT_JPKI)
+    assert program.json("reader", "plug", "0")["unplugged"] is False
+    assert send(environment, reader, SELECT_JPKI) == ["9000"]
+    assert program.error("no-such-slot", 2, "reader", "unplug", "7")

@@ -36,7 +36,8 @@ class Instance(InProcessProgram):
     def __init__(self, world: Path) -> None:
         super().__init__(world)
         self.port = free_ports(1)
-        up = ("up", "--detach", "--pcscd", "private", "--no-services", "--listen", str(self.port))
+        readers = ("--reader", "Kazashi", "--reader", "Kazashi", "--listen", str(self.port))
+        up = ("up", "--detach", "--pcscd", "private", "--no-services", *readers)
         status = Program(world).json(*up)
         self.environment: dict[str, str] = status["pcscd"]["environment"]
         self.readers = [slot["reader"] for slot in status["slots"]]
@@ -222,7 +223,7 @@ def test_bad_fault_script_is_rejected_with_its_line(instance: Instance, tmp_path
 
 def test_relay_of_unknown_reader_lists_readers(instance: Instance) -> None:
     output = instance.error("no-such-reader", 2, "reader", "relay", "No such reader", "--slot", "1")
-    assert "Kazashi A 00 00; Kazashi A 00 01; Kazashi B 01 00; Kazashi B 00 01" in output
+    assert "Kazashi A 00 00; Kazashi A 00 01; Kazashi B 01 00; Kazashi B 01 01" in output
     assert "several readers" in instance.error("no-such-reader", 2, "reader", "relay", "Kazashi", "--slot", "1")
     assert instance.cards()[1] is None
 

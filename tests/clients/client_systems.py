@@ -17,8 +17,9 @@ from unittest import mock
 
 from benchmarks.roots import Failed, Machine, Root
 from benchmarks.user_cache import installed_once
+from kazashi.reader_bridge.endpoint import SYSTEM_DIRECTORY
 from kazashi.reader_bridge.host import ReaderHost
-from kazashi.reader_bridge.pcscd import SYSTEM_DIRECTORY, RunningPcscd, start_pcscd
+from kazashi.reader_bridge.pcscd import RunningPcscd, start_pcscd
 from kazashi.world.home import World
 from tests.clients.test_opensc import put
 from tests.polling import LIMIT

@@ -51,7 +51,8 @@ write_wheel = runpy.run_path({wheels!r})["write_wheel"]
 
 def build_editable(wheel_directory, config_settings=None, metadata_directory=None):
     return write_wheel(wheel_directory, "kazashi", "0.1", {{
-        "kazashi/__init__.py": "", "kazashi/reader_bridge/driver/build.py": "", "kazashi/main.py": {program!r}.replace("@ROOT@", os.getcwd()),
+        "kazashi/__init__.py": "", "kazashi/reader_bridge/driver/build.py": "",
+        "kazashi/main.py": {program!r}.replace("@ROOT@", os.getcwd()),
         "kazashi-0.1.dist-info/entry_points.txt": "[console_scripts]\\nkazashi = kazashi.main:main\\n"}})
 """
 

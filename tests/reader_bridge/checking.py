@@ -57,7 +57,7 @@ class Around:
     def __init__(self, inner: Interface) -> None:
         self.inner = inner
 
-    leaves = False
+    changes_in = None
 
     @property
     def present(self) -> bool:
@@ -75,6 +75,9 @@ class Around:
 
     def reset(self) -> None:
         self.inner.reset()
+
+    def negotiate(self, protocol: int) -> None:
+        self.inner.negotiate(protocol)
 
     def transmit(self, command: bytes) -> bytes:
         return self.inner.transmit(command)

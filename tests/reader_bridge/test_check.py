@@ -5,32 +5,30 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from smartcard.scard import SCARD_SHARE_EXCLUSIVE, SCARD_STATE_EMPTY, SCARD_STATE_PRESENT
+from smartcard.scard import SCARD_SHARE_EXCLUSIVE, SCARD_STATE_EMPTY
 
 from kazashi.applets import jpki
 from kazashi.applets.install import structure
+from kazashi.assembly.errors import Exit
 from kazashi.card.image import read_image
 from kazashi.reader_bridge.check.compare import compare
 from kazashi.reader_bridge.check.probe import SELECT_JPKI, CardPins, CardType
-from kazashi.reader_bridge.check.result import CheckOutcome, CheckResult
+from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport, CheckResult
 from kazashi.reader_bridge.check.run import CASES, GROUPS, CheckImpossible, run_checks
 from kazashi.reader_bridge.decoder import Decoder
 from kazashi.reader_bridge.fault_script import ATRS
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.pcsc import connected
-from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.reader_bridge.replay import ReplayedCard
 from kazashi.reader_bridge.trace import TraceWriter, read_trace
-from kazashi.reader_bridge.vicc import modules_directory, program
 from tests.polling import LIMIT
 from tests.reader_bridge.checking import (
     AT_RISK,
-    NUMBERS,
     PINS,
     AcceptsEverySelect,
     NotEmulated,
@@ -48,6 +46,7 @@ from tests.reader_bridge.checking import (
     tries_left,
 )
 from tests.reader_bridge.test_slots import wait_for
+from tests.vicc import ITS_OWN, inserted, open_vpcd
 
 
 @needs_reader
@@ -198,29 +197,30 @@ def test_card_that_accepts_every_select_is_another_card(host: ReaderHost, image:
 
 
 @contextmanager
-def stock_vicc(pcscd: RunningPcscd, directory: Path) -> Iterator[str]:
-    """Yield a reader with vicc's own card."""
-    endpoint = pcscd.endpoints[next(NUMBERS)]
-    with (directory / "vicc.log").open("wb") as log:
-        vicc = subprocess.Popen(
-            [sys.executable, program(), "--type", "iso7816", "--hostname", "127.0.0.1", "--port", str(endpoint.port)],
-            cwd=directory, env={**os.environ, "PYTHONPATH": str(modules_directory())}, stdin=subprocess.DEVNULL,
-            stdout=log, stderr=log,
-        )  # fmt: skip
-        try:
-            wait_for(endpoint.reader, SCARD_STATE_PRESENT)
-            yield endpoint.reader
-        finally:
-            vicc.terminate()
-            vicc.wait(LIMIT)
-            wait_for(endpoint.reader, SCARD_STATE_EMPTY)
+def stock_vicc(directory: Path) -> Iterator[Callable[..., CheckReport]]:
+    """Yield the check, by command, of a reader with vicc's own card."""
+    with open_vpcd(directory) as pcscd, inserted(pcscd, directory, *ITS_OWN) as reader:
+        pins = {"KAZASHI_PIN": "1234", "KAZASHI_PASSWORD": "ABC123"}
+        environment = {**os.environ, **pcscd.client_environment(), **pins}
+
+        def checked(*groups: str, expect: int) -> CheckReport:
+            options = [option for group in groups for option in ("--group", group)]
+            done = subprocess.run(
+                [sys.executable, "-m", "kazashi", "--world", str(directory / "w"), "reader", "check", "--json",
+                 "--reader", reader, "--pin", "--password", *options],
+                env=environment, capture_output=True, text=True, check=False, timeout=LIMIT,
+            )  # fmt: skip
+            assert done.returncode == expect, done.stderr
+            return CheckReport.from_json(done.stdout)
+
+        yield checked
 
 
 @needs_reader
-def test_card_of_vicc_is_another_card(pcscd: RunningPcscd, tmp_path: Path) -> None:
+def test_card_of_vicc_is_another_card(tmp_path: Path) -> None:
     """This leaves out the groups whose commands make vicc crash."""
-    with stock_vicc(pcscd, tmp_path) as reader:
-        report = run_checks(reader, PINS, [group for group in GROUPS if group not in VICC_CRASHES_ON])
+    with stock_vicc(tmp_path) as checked:
+        report = checked(*(group for group in GROUPS if group not in VICC_CRASHES_ON), expect=Exit.OK)
     assert report.complete, not_good(report)
     assert report.card == CardType.OTHER.value
     assert not crashes(report)
@@ -234,10 +234,10 @@ VICC_CRASHES_ON = ("reader", "errors", "extended")
 
 
 @needs_reader
-def test_card_that_crashes_is_reported(pcscd: RunningPcscd, tmp_path: Path) -> None:
+def test_card_that_crashes_is_reported(tmp_path: Path) -> None:
     """vicc crashes during the full run."""
-    with stock_vicc(pcscd, tmp_path) as reader:
-        report = run_checks(reader, PINS)
+    with stock_vicc(tmp_path) as checked:
+        report = checked(expect=Exit.ENVIRONMENT)
     assert not report.complete
     assert not report.good
     assert report.card == CardType.OTHER.value

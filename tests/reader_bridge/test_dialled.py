@@ -25,6 +25,7 @@ from kazashi.reader_bridge.fault_script import parse_fault_script
 from kazashi.reader_bridge.host import Presentation, ReaderHost, slot_at
 from kazashi.reader_bridge.interface import ContactInterface
 from kazashi.reader_bridge.pcscd import start_pcscd
+from kazashi.reader_bridge.slot import Slot
 from kazashi.reader_bridge.vpcd import Exchange
 from kazashi.world.home import World
 from tests import WORKER
@@ -126,7 +127,13 @@ def put(host: ReaderHost, image: Path, script: str | None = None) -> int:
     """Insert the card into the first slot, and return its port."""
     plan = parse_fault_script(script) if script else None
     host.insert(host.slots[0], image.stem, image, Presentation(faults=plan))
-    return host.slots[0].endpoint.port
+    return port_of(host.slots[0])
+
+
+def port_of(slot: Slot) -> int:
+    port = slot.endpoint.open_port
+    assert port is not None
+    return port
 
 
 def test_slow_phone_that_forgets_power_on_is_served(host: ReaderHost, image: Path) -> None:
@@ -275,8 +282,8 @@ def test_pcscd_whose_vpcd_dials_out_sees_the_cards(world: World, host: ReaderHos
     for slot, name in zip(host.slots, names, strict=True):
         image = Path(shutil.copy(image_path(world, name), tmp_path / f"{name}.card"))
         host.insert(slot, name, image, Presentation())
-        until(partial(is_listened_to, slot.endpoint.port), "the slot does not listen")
-    first = host.slots[0].endpoint.port
+        until(partial(is_listened_to, port_of(slot)), "the slot does not listen")
+    first = port_of(host.slots[0])
     running = start_pcscd(tmp_path, ["Dialling"], private=True, first_port=first, dials="127.0.0.1")
     try:
         environment = running.client_environment()

@@ -206,13 +206,16 @@ class EchoCard:
 
     atr = ATR
     present = True
-    leaves = False
+    changes_in = None
     contactless = False
 
     def power_on(self) -> None:
         """Do nothing."""
 
     power_off = reset = power_on
+
+    def negotiate(self, protocol: int) -> None:
+        """Take any protocol."""
 
     def transmit(self, command: bytes) -> bytes:
         """Return the command."""

@@ -13,19 +13,25 @@ from kazashi.applets import input_support, jpki
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
-from kazashi.reader_bridge.fault import (
+from kazashi.reader_bridge.fault import FaultPlan
+from kazashi.reader_bridge.fault_kind import (
+    Bounce,
     ContendForReader,
     Fault,
-    FaultPlan,
     FaultType,
     Glitch,
     Moment,
     Mute,
+    Negotiation,
     Overlong,
+    SecondCard,
+    Silent,
     Slow,
     Tear,
+    Timeout,
     Truncate,
     Wait,
+    Weak,
     When,
     WrongStatus,
 )
@@ -55,11 +61,24 @@ CHANGE = When(matching=re.compile("0024|8032"))
         ("{status: 9000}", WrongStatus(StatusWord(0x9000)), When()),
         ("{glitch: verify}", Glitch(0.5), VERIFY),
         ("{glitch: change, away: 1 s}", Glitch(1.0), CHANGE),
-        ("{glitch: verify, when: {command: 3}}", Glitch(0.5), When(command=3, matching=re.compile("0020"))),
+        ("{glitch: verify, when: {command: 3}}", Glitch(0.5), When(nth=3, matching=re.compile("0020"))),
         ("{glitch: verify, when: {matching: '0020??98'}}", Glitch(0.5), When(matching=re.compile("0020..98"))),
         ("{steal: 5 ms}", ContendForReader(0.005), When()),
+        ("{timeout: 3 s, when: {command: 2}}", Timeout(3.0), When(nth=2)),
+        ("{tear: power-up, when: {nth: 1}}", Tear(Moment.POWER_UP, 0.5), When(nth=1)),
+        ("{tear: reset, away: 1 s}", Tear(Moment.RESET, 1.0), When()),
+        ("{silent: power-up, when: {every: 2}}", Silent(warm=False), When(every=2)),
+        ("{silent: reset}", Silent(warm=True), When()),
+        ("{bounce: 3}", Bounce(3, 0.02), When()),
+        ("{bounce: 3, each: 5 ms, when: {chance: 0.5}}", Bounce(3, 0.005), When(chance=0.5)),
+        ("{weak: 2 s}", Weak(2.0, 0.1), When()),
+        ("{weak: 2 s, away: 1 s}", Weak(2.0, 1.0), When()),
+        ("{second-card: chosen}", SecondCard(chosen=True), When()),
+        ("{second-card: collides, for: 2 s, away: 1 s}", SecondCard(chosen=False, lasts=2.0, away=1.0), When()),
+        ("{negotiation: refused}", Negotiation(refused=True), When()),
+        ("{negotiation: fails}", Negotiation(refused=False), When()),
         ("{slow: 1 s, when: {}}", Slow(1.0), When()),
-        ("{slow: 1 s, when: {command: 1}}", Slow(1.0), When(command=1)),
+        ("{slow: 1 s, when: {command: 1}}", Slow(1.0), When(nth=1)),
         ("{slow: 1 s, when: {every: 7}}", Slow(1.0), When(every=7)),
         ("{slow: 1 s, when: {matching: 00 b0}}", Slow(1.0), When(matching=re.compile("00B0"))),
         ("{slow: 1 s, when: {matching: '?0b0 8?'}}", Slow(1.0), When(matching=re.compile(".0B08."))),
@@ -68,7 +87,7 @@ CHANGE = When(matching=re.compile("0024|8032"))
         (
             "{slow: 1 s, when: {command: 2, every: 2, matching: 80, chance: 1.0}}",
             Slow(1.0),
-            When(command=2, every=2, matching=re.compile("80"), chance=1.0),
+            When(nth=2, every=2, matching=re.compile("80"), chance=1.0),
         ),
     ],
 )
@@ -99,12 +118,13 @@ def test_permanent_settings_are_parsed() -> None:
     plan = parse_fault_script(
         "seed: 9223372036854775808\n"
         "atr: 3b 65 00 00\n"
+        "warm-atr: plain\n"
         "chaining: true\n"
         "limit: 261\n"
         "tries: {JPKI authentication PIN: 0, text text PIN: 15}\n"
     )
     assert plan.seed == 2**63
-    assert plan.atr == bytes.fromhex("3B650000")
+    assert (plan.atr, plan.warm_atr) == (bytes.fromhex("3B650000"), ATRS["plain"])
     assert (plan.chaining, plan.limit) == (True, 261)
     assert plan.tries == {
         Reference(jpki.AID, jpki.AUTHENTICATION_PIN): 0,
@@ -214,6 +234,22 @@ def test_script_is_read_from_a_file(tmp_path: Path) -> None:
         ("faults:\n  - mute: [1 s]", 2, "one word or number"),
         ("faults:\n  - tear: during\n    away: soon", 3, "not a time"),
         ("faults:\n  - wait: 1\n    each: fast", 3, "not a time"),
+        ("faults:\n  - timeout: soon", 2, "not a time"),
+        ("faults:\n  - silent: always", 2, "'always' is not one of power-up, reset"),
+        ("faults:\n  - bounce: 0", 2, "not a number from 1 to 100"),
+        ("faults:\n  - bounce: 2\n    away: 1 s", 3, "bounce does not take 'away'"),
+        ("faults:\n  - weak: 0 s", 2, "must be longer than 0 s"),
+        ("faults:\n  - second-card: mine", 2, "'mine' is not one of chosen, collides"),
+        ("faults:\n  - negotiation: slow", 2, "'slow' is not one of refused, fails"),
+        ("faults:\n  - tear: after\n    for: 1 s", 3, "tear does not take 'for'"),
+        ("warm-atr: warm", 1, "neither an ATR in hexadecimal nor one of"),
+        (
+            "faults:\n  - silent: reset\n    when: {command: 1}",
+            3,
+            "unknown key 'command'; known keys: chance,",
+        ),
+        ("faults:\n  - bounce: 2\n    when: {matching: 0020}", 3, "unknown key 'matching'"),
+        ("faults:\n  - slow: 1 s\n    when: {nth: 1}", 3, "unknown key 'nth'"),
         # when
         ("faults:\n  - slow: 1 s\n    when: always", 3, "keys with values"),
         ("faults:\n  - slow: 1 s\n    when: {never: 1}", 3, "unknown key 'never'; known keys: chance, command, every"),

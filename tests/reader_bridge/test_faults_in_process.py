@@ -16,7 +16,8 @@ from kazashi.card.chip import Chip
 from kazashi.card.contents import CardContents
 from kazashi.card.rule import rule_of
 from kazashi.card.store import Reference
-from kazashi.reader_bridge.fault import ContendForReader, Fault, FaultPlan, Glitch, Moment, Mute, Tear, Wait, When
+from kazashi.reader_bridge.fault import FaultPlan
+from kazashi.reader_bridge.fault_kind import ContendForReader, Fault, Glitch, Moment, Mute, Tear, Wait, When
 from kazashi.reader_bridge.fault_script import ATRS, UNKIND, parse_fault_script
 from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
 from tests.card.test_any_bytes import commands
@@ -81,7 +82,7 @@ def test_layers_keep_the_cards_rule_and_state_their_own(contents: CardContents) 
     assert rules("faults: [{truncate: 1}]", SELECT_JPKI) == [""], "the status word is not whole"
     assert rules("limit: 10", SELECT_JPKI) == ["docs/faults.md"]
     assert rules("chaining: true", fetch, SELECT_WITH_FCI, fetch) == [
-        "ISO 7816-3, 12.2", "ISO 7816-3, 12.2", "JICSAP 1.1, 4.2",
+        "ISO 7816-4, 5.5", "ISO 7816-3, 12.2", "JICSAP 1.1, 4.2",
     ]  # fmt: skip
 
 
@@ -106,6 +107,7 @@ def seeded_run(contents: CardContents, seed: int) -> tuple[list[bytes], list[str
             responses.append(card.transmit(command))
         except CardGone:
             responses.append(b"")
+            card.power_on()
     return responses, journal
 
 
@@ -147,18 +149,20 @@ def test_all_conditions_must_hold() -> None:
 
 def test_glitch_prevented_by_another_fault_has_no_effect(contents: CardContents) -> None:
     """The card is removed before it receives the VERIFY in which its power would fail."""
-    faults = (Fault(Glitch(0.0), When(command=2)), Fault(Tear(Moment.BEFORE, 0.0), When(command=2)))
+    faults = (Fault(Glitch(0.0), When(nth=2)), Fault(Tear(Moment.BEFORE, 0.0), When(nth=2)))
     card = in_process(contents, FaultPlan(faults=faults))
     assert card.transmit(SELECT_JPKI) == DONE
     with pytest.raises(CardGone):
         card.transmit(VERIFY)
+    card.power_on()
+    assert card.transmit(SELECT_JPKI) == DONE
     assert card.transmit(TRIES) == b"\x63\xc3"
     assert card.transmit(VERIFY) == DONE
 
 
 def test_faults_of_a_command_happen_in_script_order(contents: CardContents) -> None:
     journal: list[str] = []
-    faults = (Fault(Wait(1, 0.0), When()), Fault(Tear(Moment.DURING, 0.0), When()), Fault(Mute(0.0), When(command=2)))
+    faults = (Fault(Wait(1, 0.0), When()), Fault(Tear(Moment.DURING, 0.0), When()), Fault(Mute(0.0), When(nth=2)))
     card = in_process(contents, FaultPlan(faults=faults), journal.append)
     for _ in range(2):
         with pytest.raises(CardGone):

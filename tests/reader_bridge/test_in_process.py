@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from smartcard.Exceptions import CardConnectionException, NoCardException
+from smartcard.Exceptions import CardConnectionException, NoCardException, SmartcardException
 from smartcard.scard import (
     SCARD_E_UNSUPPORTED_FEATURE,
     SCARD_LEAVE_CARD,
@@ -43,7 +43,7 @@ def test_pyscard_client_connects_and_transmits(reader: InProcessReader) -> None:
     assert connection.transmit(SELECT) == ([], 0x90, 0x00)
     data, *status = connection.transmit(toBytes("00B08A0004"))
     assert (data[:2], status) == ([0x30, 0x82], [0x90, 0x00])
-    assert str(connection.getReader()) == "Kazashi in process"
+    assert connection.getReader() == "Kazashi in process"
     connection.disconnect()
     with pytest.raises(CardConnectionException):
         connection.transmit(SELECT)
@@ -65,7 +65,7 @@ def test_dispositions_leave_reset_or_unpower_the_card(reader: InProcessReader) -
     again.disconnect()
 
 
-def test_empty_reader_and_removed_card_raise_errors(reader: InProcessReader) -> None:
+def test_empty_reader_and_removed_card_raise_errors(reader: InProcessReader, image: Path) -> None:
     connection = reader.createConnection()
     connection.connect()
     reader.remove()
@@ -74,8 +74,10 @@ def test_empty_reader_and_removed_card_raise_errors(reader: InProcessReader) -> 
     assert removed.value.hresult == SCARD_W_REMOVED_CARD
     with pytest.raises(NoCardException):
         reader.createConnection().connect()
+    reader.insert(ContactInterface(Chip(load_card(image))))
+    connection.connect()
     for unsupported, arguments in ((connection.control, (1, [])), (connection.getAttrib, (1,))):
-        with pytest.raises(CardConnectionException) as rejected:
+        with pytest.raises(SmartcardException) as rejected:
             unsupported(*arguments)
         assert rejected.value.hresult == SCARD_E_UNSUPPORTED_FEATURE
 

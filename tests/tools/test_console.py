@@ -45,7 +45,7 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Program:
 
 @pytest.fixture(scope="module")
 def instance(program: Program) -> Iterator[dict[str, Any]]:
-    yield program.json("up", "--detach", "--pcscd", "private")
+    yield program.json("up", "--detach", "--pcscd", "private", "--reader", "Kazashi", "--reader", "Kazashi")
     program.run("down")
 
 

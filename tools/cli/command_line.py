@@ -89,7 +89,8 @@ for command in (
 @click.option("--report", type=click.Path(dir_okay=False, path_type=Path), default=Path("kazashi-demo.html"),
               show_default=True, help="Write the HTML report to this file.")  # fmt: skip
 @click.option("--short", is_flag=True, help="Show only the card, the reader, a signature and a revocation.")
-def demo(as_json: bool, report: Path, short: bool) -> int:
+@click.option("--vpcd", is_flag=True, help="Use vpcd's reader instead of our own driver's.")
+def demo(as_json: bool, report: Path, short: bool, vpcd: bool) -> int:
     """Run the demo on a real PC/SC reader.
 
     The demo uses its own world and its own pcscd, and leaves only a small HTML report behind. In a clone it installs
@@ -108,7 +109,7 @@ def demo(as_json: bool, report: Path, short: bool) -> int:
             outcome = click.style("ok  ", fg="green") if step.ok else click.style("FAIL", fg="red")
             click.echo(f"{outcome} {step.seconds * 1000:7.0f} ms  {step.step}: {step.detail}")
 
-    steps = run_demo(show, None if short else lambda: Widening(LATER["demo"]))
+    steps = run_demo(show, None if short else lambda: Widening(LATER["demo"]), vpcd=vpcd)
     write_report(steps, report)
     if as_json:
         click.echo(json.dumps([step.as_dict() for step in steps], ensure_ascii=False))

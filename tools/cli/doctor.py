@@ -16,9 +16,8 @@ from kazashi.assembly.postgresql import ServerMissing, binaries
 from kazashi.card_management.order import card_names
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.driver.build import BUILD_PACKAGES, DriverUnavailable, built_driver
+from kazashi.reader_bridge.endpoint import SOCKET_NAME, SYSTEM_DIRECTORY
 from kazashi.reader_bridge.pcscd import (
-    SOCKET_NAME,
-    SYSTEM_DIRECTORY,
     VPCD,
     listens,
     namespace_rights,

@@ -46,7 +46,7 @@ _POWER_SECONDS = 5.0
 _FOLLOW_SECONDS = 0.02
 """How long a follower waits for more exchanges. They are sent in lists, so that each costs little."""
 
-_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "trace", "pin", "down")
+_VERBS = ("status", "insert", "replay", "relay", "remove", "reset", "unplug", "plug", "trace", "pin", "down")
 _PIN_KEYS = ("confirm", "correct", "cancel")
 
 
@@ -155,6 +155,18 @@ class InstanceProcess:
         self.host.reset(slot)
         return self._seen(slot)
 
+    def unplug(self, request: dict[str, Any]) -> control.Answer:
+        """Unplug the reader of a slot."""
+        slot = self._find(request["slot"])
+        self.host.unplug(slot)
+        return self._slot(self.host.slots.index(slot), slot)
+
+    def plug(self, request: dict[str, Any]) -> control.Answer:
+        """Plug in again the reader of a slot."""
+        slot = self._find(request["slot"])
+        self.host.plug(slot)
+        return self._slot(self.host.slots.index(slot), slot)
+
     def pin(self, request: dict[str, Any]) -> control.Answer:
         """Press keys of the PIN pad in a slot: digits, or `confirm`, `correct` or `cancel`. Raises NoPinWanted, and
         NotDigits for other keys."""
@@ -217,6 +229,7 @@ class InstanceProcess:
             "faults": inserted is not None and inserted.presentation.faults is not None,
             "profile": self.host.profile(slot),
             "dialled": slot.endpoint.tolerates_silence,
+            "unplugged": slot.unplugged,
             "seen": inserted is not None and slot.wait_until_powered(0),
         }
 

@@ -52,14 +52,17 @@ class Later(Protocol):
         """Wait until it is installed."""
 
 
-def run_demo(show: Callable[[DemoStep], None], later: Callable[[], Later] | None) -> list[DemoStep]:
+def run_demo(
+    show: Callable[[DemoStep], None], later: Callable[[], Later] | None, *, vpcd: bool = False
+) -> list[DemoStep]:
     """Run the steps, pass each to `show` when it is done, and stop at the first that fails. Nothing is left behind.
 
     `later` begins to install what the later steps need; it is called when the card has signed, and the card's other
-    steps run meanwhile. Without it, there are no later steps. Returns the steps that ran.
+    steps run meanwhile. Without it, there are no later steps. With `vpcd`, the reader is vpcd's; otherwise it is our
+    driver's, and a failure if that cannot be built. Returns the steps that ran.
     """
     steps: list[DemoStep] = []
-    with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _prepared(Path(name)) as (first, context):
+    with tempfile.TemporaryDirectory(prefix="kazashi-") as name, _prepared(Path(name), vpcd) as (first, context):
         for title, action in _actions(first, later):
             begun = time.perf_counter()
             try:
@@ -91,7 +94,7 @@ def _actions(first: list[_Step], later: Callable[[], Later] | None) -> Iterator[
 
 
 @contextmanager
-def _prepared(directory: Path) -> Iterator[tuple[list[_Step], DemoContext]]:
+def _prepared(directory: Path, vpcd: bool) -> Iterator[tuple[list[_Step], DemoContext]]:
     """Prepare the demo's own world, pcscd and empty reader. Yields the first step, which reports on that, and the
     context of the steps. Raises PcscdUnavailable."""
     world = open_world(directory / "world", seed="demo")
@@ -101,14 +104,20 @@ def _prepared(directory: Path) -> Iterator[tuple[list[_Step], DemoContext]]:
     now, morning = world.clock.now(), in_japan(today(world.clock), _START_HOUR)
     world.clock.run(morning if morning <= now else morning - timedelta(days=1))
     begun = time.perf_counter()
-    pcscd = start_pcscd(directory, ["Kazashi"], private=True)
+    pcscd = start_pcscd(directory, ["Kazashi"], private=True, vpcd=vpcd)
     seconds = time.perf_counter() - begun
     host = ReaderHost(pcscd.endpoints)
     saved = dict(os.environ)
     os.environ.update(pcscd.client_environment())
     context = DemoContext(directory, Institutions(world), pcscd, host, directory / "none")
+
+    def report(context: DemoContext) -> str:
+        if context.pcscd.stand_in:
+            raise StepFailed(f"the driver cannot be used: {context.pcscd.stand_in}; or use --vpcd")
+        return f"started in {seconds * 1000:.0f} ms, with a reader of {'vpcd' if vpcd else 'our driver'}"
+
     try:
-        yield [("pcscd", lambda _: f"started in {seconds * 1000:.0f} ms, with a virtual reader")], context
+        yield [("pcscd", report)], context
     finally:
         for stop in reversed(context.ending):
             stop()

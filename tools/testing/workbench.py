@@ -151,6 +151,10 @@ class Workbench:
         plan = fault_plan(faults)
         if plan is not None and plan.steals:
             raise BadFaultScript("the fault `steal` needs a second client, which an in-process reader does not have")
+        if plan is not None and (names := plan.of_our_driver):
+            raise BadFaultScript(
+                f"an in-process reader cannot show the faults {', '.join(names)}: only a reader of our own driver can"
+            )
         reader.insert(presentation.interface(loaded) if plan is None else plan.around(loaded, presentation.interface))
         try:
             yield reader
@@ -160,7 +164,8 @@ class Workbench:
 
     @contextmanager
     def readers(self, names: Sequence[str] = ("Kazashi",)) -> Iterator[list[TestReader]]:
-        """Yield the slots of real PC/SC readers, two for each name, on their own pcscd, which stops with the block.
+        """Yield real PC/SC readers, one for each name, on their own pcscd, which stops with the block. Where our driver
+        cannot be built, each is two slots of vpcd's.
 
         In each process, libpcsclite chooses only once which pcscd it talks to. A test that uses PC/SC itself, and not
         through a program that it starts, can therefore have only one such block in its process. Raises

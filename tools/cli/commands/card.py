@@ -133,8 +133,8 @@ def card_remove(context: click.Context, slot: str) -> Reply:
 def card_renew(context: click.Context, name: str) -> Reply:
     """Renew the certificates on a card.
 
-    New certificates replace those that are no longer valid or end within three months. A card in a reader has them only
-    after it is reinserted (`kazashi card reset`).
+    New certificates replace those that are no longer valid or end within three months. A card in a reader has them at
+    once: PC/SC clients see it removed and inserted again.
     """
     kinds = [kind.code for kind in institutions_of(context).cards.renew(name)]
     return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")

@@ -211,6 +211,33 @@ def reader_relay(context: click.Context, source: str, slot: str) -> Reply:
     return Reply(reply, words if reply["seen"] else f"{words} as soon as there is one")
 
 
+@reader.command("unplug")
+@click.argument("slot", shell_complete=slots)
+@replies
+@click.pass_context
+def reader_unplug(context: click.Context, slot: str) -> Reply:
+    """Unplug a reader.
+
+    SLOT is a number, a reader's name, or the card in it. The card loses its power and stays in the reader. For PC/SC
+    clients, the reader becomes unavailable and stays in their lists (docs/faults.md says why).
+    """
+    reply = ask(context, "unplug", slot=slot)
+    return Reply(reply, f"{reply['reader']} is unplugged")
+
+
+@reader.command("plug")
+@click.argument("slot", shell_complete=slots)
+@replies
+@click.pass_context
+def reader_plug(context: click.Context, slot: str) -> Reply:
+    """Plug a reader in again.
+
+    SLOT is a number, a reader's name, or the card in it.
+    """
+    reply = ask(context, "plug", slot=slot)
+    return Reply(reply, f"{reply['reader']} is plugged in")
+
+
 @reader.command("script")
 @click.argument("script", type=click.File("r", encoding="utf-8", errors="replace"))
 @click.option("--reader", "name", metavar="NAME", help="The reader's name or its beginning (default: the only one).")
@@ -235,6 +262,8 @@ def slots_in_words(slots: list[dict[str, Any]]) -> str:
     """Describe the slots and their cards as text, one line for each slot."""
 
     def state(slot: dict[str, Any]) -> str:
+        if slot["unplugged"]:
+            return "unplugged" + f", with {slot['card']} in it" * bool(slot["card"])
         if slot["card"] is None:
             return "empty"
         how = ", contactless" * bool(slot["contactless"]) + ", with faults" * slot["faults"]
