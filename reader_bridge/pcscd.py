@@ -51,7 +51,7 @@ _START_SECONDS = 10
 _IN_NAMESPACE = """
 [ -d "$2" ] || { mount -t tmpfs tmpfs /run && mkdir -p "$2"; } || exit
 mount --bind "$1" "$2" && mount -t tmpfs tmpfs "$3" || exit
-[ -z "$4" ] || setpriv --pdeathsig TERM -- "$5" -I -S "$6" "$4" &
+if [ -n "$4" ]; then setpriv --pdeathsig TERM -- "$5" -I -S "$6" "$4" & fi
 shift 6 && exec setpriv --pdeathsig TERM -- "$@"
 """
 _DOOR = "vpcd.door"
