@@ -49,8 +49,11 @@ class ImageWatch:
         self._images.discard(image)
 
     def close(self) -> None:
-        """End the thread, unless it is the calling one."""
-        os.close(self._end)
+        """End the thread, unless it is the calling one. Do nothing the second time."""
+        end, self._end = self._end, -1
+        if end < 0:
+            return
+        os.close(end)
         if self._thread is not threading.current_thread():
             self._thread.join()
 

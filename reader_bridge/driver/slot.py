@@ -155,9 +155,11 @@ class DriverSlot(Slot):
             return self._state.wait_for(lambda: self._visible is self._told is Presence.CARD, seconds)
 
     def close(self) -> None:
-        """Remove the card, end the connection, and remove the socket."""
+        """Remove the card, end the connection, and remove the socket. Do nothing the second time."""
         self.remove()
         with self._state:
+            if self._closed:
+                return
             self._closed = True
             _PATIENCE.forget(self)
             for end in (self._connection, self._listening):
