@@ -92,6 +92,7 @@ def test_a_pin_typed_in_the_console_reaches_the_card(program: Program, page: Pag
     expect(pad).to_have_count(0)
 
 
+@pytest.mark.long
 def test_a_wrong_pin_and_the_cancel_key_in_the_console(program: Program, page: Page) -> None:
     client = Client(program)
     pad = page.locator("[data-pin='0']")

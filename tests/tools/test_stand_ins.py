@@ -42,6 +42,7 @@ def test_demo_runs_with_vpcds_reader(tmp_path: Path) -> None:
     assert len(steps) == 20
 
 
+@pytest.mark.long
 def test_card_part_of_the_demo_runs_with_vicc_as_host(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "tests.tools.demo_with_vicc", str(tmp_path)],
