@@ -180,7 +180,7 @@ def _idle(vpcd: bool, directory: Path, image: Path, seconds: float) -> float:
         with _CardHost(pcscd.endpoints) as host:
             for number in range(MAX_SLOTS):
                 host.insert(number, Path(shutil.copy(image, directory / f"{number}.card")))
-            time.sleep(_SETTLE_SECONDS if seconds > 5 else 0)
+            time.sleep(min(_SETTLE_SECONDS, seconds))
             before = _cpu_ms(_pid(pcscd)) + _cpu_ms(host.pid)
             time.sleep(seconds)
             return (_cpu_ms(_pid(pcscd)) + _cpu_ms(host.pid) - before) / seconds

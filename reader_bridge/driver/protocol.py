@@ -54,7 +54,7 @@ class ReplyCode(IntEnum):
 
 
 class BadMessage(Exception):
-    """The other side sent something that is no message of this protocol, or one out of turn."""
+    """The other side sent something that is not a message of this protocol, or a message out of turn."""
 
 
 class Disconnected(Exception):

@@ -32,7 +32,7 @@ class SignedDocument:
     """A document whose signatures are all valid.
 
     `signed` describes the parts that are covered; `not_covered` describes a part that no signature covers, and is empty
-    if there is none. `notes` are sentences that are shown with the verdict. `lists` and `responses` are the revocation
+    if all parts are. `notes` are sentences that are shown with the verdict. `lists` and `responses` are the revocation
     lists and OCSP responses (DER) that the document contains.
     """
 

@@ -53,7 +53,7 @@ class TimeStampAuthorities:
         """Read the directory. Raises BadAnchor."""
         paths = certificate_files(directory) if directory is not None else []
         if directory is not None and not paths:
-            raise BadAnchor(f"there is no certificate of a time-stamp authority in {directory}")
+            raise BadAnchor(f"{directory} has no certificate of a time-stamp authority")
         self._roots = [_read_root(path) for path in paths]
 
     def earliest(

@@ -23,6 +23,7 @@ from kazashi.reader_bridge.check.result import CheckOutcome, CheckReport
 from kazashi.reader_bridge.check.run import run_checks
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.interface import CardGone, ContactInterface, Interface
+from kazashi.reader_bridge.layer import Layer
 from kazashi.reader_bridge.pcsc import CardHandle, CardStatus
 from kazashi.reader_bridge.slot import Slot
 from tests.polling import LIMIT
@@ -51,53 +52,21 @@ def reads(command: bytes, *, empty_verify: bool) -> bool:
     return len(command) >= 4 and command[0] in (0x00, 0x01, 0xF0) and command[1] in READING
 
 
-class Around:
-    """A card that passes everything on to another one."""
-
-    def __init__(self, inner: Interface) -> None:
-        self.inner = inner
-
-    changes_in = None
-
-    @property
-    def present(self) -> bool:
-        return self.inner.present
-
-    @property
-    def atr(self) -> bytes:
-        return self.inner.atr
-
-    def power_on(self) -> None:
-        self.inner.power_on()
-
-    def power_off(self) -> None:
-        self.inner.power_off()
-
-    def reset(self) -> None:
-        self.inner.reset()
-
-    def negotiate(self, protocol: int) -> None:
-        self.inner.negotiate(protocol)
-
-    def transmit(self, command: bytes) -> bytes:
-        return self.inner.transmit(command)
-
-
-class NotEmulated(Around):
+class NotEmulated(Layer):
     """An individual number card whose authority is not emulated."""
 
     def transmit(self, command: bytes) -> bytes:
         return super().transmit(command).replace(b"JPKI-EMU", b"JPKI-XXX")
 
 
-class AcceptsEverySelect(Around):
+class AcceptsEverySelect(Layer):
     """A card that accepts every SELECT and no other command."""
 
     def transmit(self, command: bytes) -> bytes:
         return b"\x90\x00" if command[1] == 0xA4 else b"\x6d\x00"
 
 
-class HangingCard(Around):
+class HangingCard(Layer):
     """A card that hangs at a command until the test releases it, or for ten seconds."""
 
     def __init__(self, inner: Interface, hangs: Callable[[bytes], bool]) -> None:
@@ -111,7 +80,7 @@ class HangingCard(Around):
         return super().transmit(command)
 
 
-class LeavingCard(Around):
+class LeavingCard(Layer):
     """A card that leaves for good at a command."""
 
     def __init__(self, inner: Interface, leaves: Callable[[bytes], bool]) -> None:
