@@ -1,4 +1,4 @@
-"""All applications of an individual number card, and the functions that make and load cards."""
+"""The models of devices, and the functions that make and load cards."""
 
 from __future__ import annotations
 
@@ -6,29 +6,40 @@ from collections import defaultdict
 from pathlib import Path
 
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
-from kazashi.applets.applet import CONTACT_ATR
+from kazashi.applets.applet import CONTACT_ATR, Applet
 from kazashi.applets.holder import Personalisation
+from kazashi.applets.model import DeviceModel
 from kazashi.card.card import Card
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.file import Application
 from kazashi.card.image import DamagedImage, ImageStore, read_image
 from kazashi.card.store import CardStore, MemoryStore, Reference
 
-APPLETS = tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card))
-"""All applications, in the order in which a partial AID is matched."""
+INDIVIDUAL_NUMBER_CARD = DeviceModel(
+    "individual number card",
+    tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card)),
+)
+
+MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD,)}
+"""All models by name. A card image without the text MODEL_TEXT is an individual number card."""
+
+MODEL_TEXT = "model"
+"""The name of the text about a card that says its model."""
 
 
-def personalise(data: Personalisation) -> CardContents:
-    """Return the contents that personalisation writes to a card."""
-    return {applet.aid: applet.contents(data) for applet in APPLETS}
+def personalise(data: Personalisation, model: DeviceModel = INDIVIDUAL_NUMBER_CARD) -> CardContents:
+    """Return the contents that personalisation writes to a device."""
+    return {applet.aid: applet.contents(data) for applet in model.applets}
 
 
-def install(contents: CardContents, store: CardStore | None = None) -> Card:
+def install(
+    contents: CardContents, store: CardStore | None = None, model: DeviceModel = INDIVIDUAL_NUMBER_CARD
+) -> Card:
     """Return a card with these contents, and its PINs in `store` (by default, in memory).
 
     Raises KeyError if contents are missing.
     """
-    applications = tuple(applet.application(contents[applet.aid]) for applet in APPLETS)
+    applications = model.applications(contents)
     contact_atr = b"\x3b" + contents[card_manager.AID].objects[CONTACT_ATR]
     if store is None:
         store = MemoryStore(
@@ -37,16 +48,30 @@ def install(contents: CardContents, store: CardStore | None = None) -> Card:
     return Card(applications, store, contact_atr)
 
 
+def all_applets() -> tuple[Applet, ...]:
+    """Return the applications of all models. Of several with one AID, the first stands for all: they differ in access
+    rules and contents, and name their files alike."""
+    declared: dict[bytes, Applet] = {}
+    for model in MODELS.values():
+        for applet in (*model.applets, *model.additions):
+            declared.setdefault(bytes(applet.aid), applet)
+    return tuple(declared.values())
+
+
 def structure() -> tuple[Application, ...]:
-    """Return the applications of a card that was not personalised: names, files and rules, without contents."""
+    """Return all applications without contents: names, files and rules."""
     empty = ApplicationContents(defaultdict(bytes), defaultdict(tuple))
-    return tuple(applet.application(empty) for applet in APPLETS)
+    return tuple(applet.application(empty) for applet in all_applets())
 
 
 def load_card(image: Path) -> Card:
     """Return the card in an image file. Raises ImageMissing and DamagedImage."""
-    contents, _ = read_image(image)
+    contents, about = read_image(image)
+    name = about.get(MODEL_TEXT, INDIVIDUAL_NUMBER_CARD.name)
+    model = MODELS.get(name)
+    if model is None:
+        raise DamagedImage(f"{image} is of a model that this program does not know: {name}")
     try:
-        return install(contents, ImageStore(image))
+        return install(contents, ImageStore(image), model)
     except KeyError as error:
-        raise DamagedImage(f"{image} lacks a part of an individual number card: {error}") from error
+        raise DamagedImage(f"{image} lacks a part of the model {name!r}: {error}") from error

@@ -38,10 +38,11 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
 
 
 def _retries_left(contents: CardContents) -> dict[str, str]:
-    """The retry counters by application and PIN: "2 of 3". Raises KeyError if an application is missing."""
+    """The retry counters by application and PIN: "2 of 3"."""
     return {
         f"{application.name} {application.files[fid].name}": f"{pin.tries_left} of {pin.tries}"
         for application in structure()
+        if application.aid in contents
         for fid, pin in contents[application.aid].pins.items()
     }
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kazashi.applets import card_surface, input_support, jpki
 from kazashi.applets.applet import Applet, Ef, PinEf, RecordEf, TransparentEf
 from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Holder, Personalisation, Pins
-from kazashi.applets.install import APPLETS, personalise, structure
+from kazashi.applets.install import INDIVIDUAL_NUMBER_CARD, personalise, structure
 from kazashi.applets.verifiable_certificate import CertificateSigner, key_id
 from kazashi.card.access import FREE, Condition, Verified
 from kazashi.card.contents import ApplicationContents
@@ -24,6 +24,7 @@ from kazashi.card.key import PrivateKey
 pytestmark = pytest.mark.unit
 
 DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "card.md").read_text(encoding="utf-8")
+APPLETS = INDIVIDUAL_NUMBER_CARD.applets
 BY_NAME = {applet.name: applet for applet in APPLETS}
 
 
@@ -98,7 +99,8 @@ def test_documented_files_and_access_rules_match_the_declarations() -> None:
 def test_declared_file_equals_its_identifier() -> None:
     assert FileId(0x000A) == jpki.AUTHENTICATION_CERTIFICATE
     assert f"{jpki.AUTHENTICATION_CERTIFICATE}" == "000A"
-    for application, applet in zip(structure(), APPLETS, strict=True):
+    names = {application.aid: application for application in structure()}
+    for application, applet in ((names[applet.aid], applet) for applet in APPLETS):
         assert [(fid, file.name) for fid, file in application.files.items()] == [
             (FileId(file), file.name) for file in applet.files
         ]
