@@ -12,7 +12,7 @@ from kazashi.applets.model import DeviceModel
 from kazashi.card.card import Card
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.file import Application
-from kazashi.card.image import DamagedImage, ImageStore, read_image
+from kazashi.card.image import DamagedImage, ImageStore, stored_card
 from kazashi.card.store import CardStore, MemoryStore, Reference
 
 INDIVIDUAL_NUMBER_CARD = DeviceModel(
@@ -66,12 +66,12 @@ def structure() -> tuple[Application, ...]:
 
 def load_card(image: Path) -> Card:
     """Return the card in an image file. Raises ImageMissing and DamagedImage."""
-    contents, about = read_image(image)
+    contents, about, digest = stored_card(image)
     name = about.get(MODEL_TEXT, INDIVIDUAL_NUMBER_CARD.name)
     model = MODELS.get(name)
     if model is None:
         raise DamagedImage(f"{image} is of a model that this program does not know: {name}")
     try:
-        return install(contents, ImageStore(image), model)
+        return install(contents, ImageStore(image, digest), model)
     except KeyError as error:
         raise DamagedImage(f"{image} lacks a part of the model {name!r}: {error}") from error

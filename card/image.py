@@ -10,9 +10,10 @@ import os
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.holder_lock import HolderLock
@@ -21,6 +22,7 @@ from kazashi.card.image_format import (
     APPLICATION_ID,
     FORMAT,
     SCHEMA,
+    StoredRows,
     WrongDigest,
     check_digest,
     set_digest,
@@ -56,11 +58,13 @@ class ImageStore:
 
     Nothing is cached, and a try is spent by one conditional update, so that two processes that use one image get no
     more tries than one, and neither opens a PIN that the other was told is blocked. The
-    connection is opened on first use, because most hosted cards never verify a PIN.
+    connection is opened on first use, because most hosted cards never verify a PIN. `digest` is that of the contents
+    with which the card was loaded; it does not change.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, digest: str = "") -> None:
         self.path = path
+        self.digest = digest
         self._connection: sqlite3.Connection | None = None
         self._lock = threading.Lock()
         self._holders = HolderLock(path.with_name(f"{path.name}-lock"))
@@ -175,6 +179,9 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
     _check_text(about)
     with _connected(path, "rw") as database:
         _for_writing(database)
+        problems = [row[0] for row in database.execute("PRAGMA quick_check")]
+        if problems != ["ok"]:  # damage in unused pages, which reading does not notice, would damage what is written
+            raise DamagedImage(f"{path} is damaged: {problems[0]}")
         upgrade(database)
         key = bytes(aid)
         database.execute("BEGIN IMMEDIATE")
@@ -191,28 +198,38 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
         database.execute("COMMIT")
 
 
+class StoredCard(NamedTuple):
+    """What an image holds: the contents, the `about` texts, and the digest of both."""
+
+    contents: CardContents
+    about: dict[str, str]
+    digest: str
+
+
 def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
-    """Return the contents of an image and its `about` texts. An image of an older format is upgraded first.
+    """Return the contents of an image and its `about` texts; the rest is as in `stored_card`."""
+    return stored_card(path)[:2]
+
+
+def stored_card(path: Path) -> StoredCard:
+    """Return what an image holds. An image of an older format is upgraded first.
 
     Raises ImageMissing, DamagedImage, NewerImage for an image of a later format, and ImageUnreadable.
     """
     try:
         if not path.is_file():
             raise ImageMissing(f"there is no card image {path}")
+        if not _has_journal(path):
+            # Reading then needs none of SQLite's files beside the image: it is faster, and a full or read-only disk has
+            # no room for them. It fails for an image that is written at this moment, or of an older format.
+            with suppress(DamagedImage, WrongDigest, ValueError, KeyError, TypeError, OverflowError, sqlite3.Error):
+                return _read(path, "ro&immutable=1")
         with path.open("rb") as file:  # SQLite does not say why it cannot open a file
             file.read(1)
     except OSError as error:
         raise ImageUnreadable(f"the card image {path} cannot be read: {error.strerror}") from error
     try:
-        try:
-            return _read(path, "rw")
-        except sqlite3.Error as error:
-            # A full or read-only disk has no room for SQLite's files beside the image, which reading does not need as
-            # long as there are none.
-            journal = path.with_name(f"{path.name}-wal")
-            if _primary(error) not in _DISK or (journal.exists() and journal.stat().st_size):
-                raise
-            return _read(path, "ro&immutable=1")
+        return _read(path, "rw")
     except WrongDigest as error:
         raise DamagedImage(f"{path} is damaged: its contents do not match their digest") from error
     except (ValueError, KeyError, TypeError, OverflowError) as error:
@@ -221,6 +238,14 @@ def read_image(path: Path) -> tuple[CardContents, dict[str, str]]:
         if _primary(error) in _DISK:
             raise ImageUnreadable(f"the card image {path} cannot be read: {error}") from error
         raise DamagedImage(f"{path} cannot be read as a card image: {error}") from error
+
+
+def _has_journal(path: Path) -> bool:
+    """Whether changes of an image are in SQLite's file beside it. Raises OSError."""
+    try:
+        return path.with_name(f"{path.name}-wal").stat().st_size > 0
+    except FileNotFoundError:
+        return False
 
 
 def image_digest(path: Path) -> str | None:
@@ -247,7 +272,7 @@ def _primary(error: sqlite3.Error) -> int:
     return getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
 
 
-def _read(path: Path, mode: str) -> tuple[CardContents, dict[str, str]]:
+def _read(path: Path, mode: str) -> StoredCard:
     with _connected(path, mode) as database:
         if database.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
             raise DamagedImage(f"{path} is not a card image")
@@ -259,14 +284,12 @@ def _read(path: Path, mode: str) -> tuple[CardContents, dict[str, str]]:
             )
         if image_format < 1:
             raise DamagedImage(f"{path} is a card image of format {image_format}, which does not exist")
-        problems = [row[0] for row in database.execute("PRAGMA quick_check")]
-        if problems != ["ok"]:
-            raise DamagedImage(f"{path} is damaged: {problems[0]}")
         upgrade(database)
-        check_digest(database)
-        about = dict(database.execute("SELECT name, value FROM about WHERE name <> 'digest'"))
-        _check_text(about)
-        return _read_contents(database), about
+        rows = check_digest(database)
+    about = dict(rows.about)
+    digest = about.pop("digest")
+    _check_text(about)
+    return StoredCard(_contents(rows), about, digest)
 
 
 def _check_text(about: dict[str, str]) -> None:
@@ -292,11 +315,10 @@ def _insert_application(
     )
 
 
-def _read_contents(database: sqlite3.Connection) -> CardContents:
-    order = database.execute("SELECT aid FROM item WHERE kind = 'application' ORDER BY position")
-    contents: CardContents = {Aid(aid): ApplicationContents() for (aid,) in order}
-    items = database.execute("SELECT aid, kind, fid, content FROM item ORDER BY aid, kind, fid, position")
-    for aid, kind, fid, content in items:
+def _contents(rows: StoredRows) -> CardContents:
+    order = sorted((position, aid) for aid, kind, _, position, _ in rows.item if kind == "application")
+    contents: CardContents = {Aid(aid): ApplicationContents() for _, aid in order}
+    for aid, kind, fid, _, content in rows.item:
         application = contents[Aid(aid)]
         match kind:
             case "data":
@@ -307,10 +329,11 @@ def _read_contents(database: sqlite3.Connection) -> CardContents:
                 application.objects[fid] = content
             case "record":
                 application.records[FileId(fid)] = (*application.records.get(FileId(fid), ()), content)
-    for aid, fid, *state in database.execute("SELECT aid, fid, value, tries, tries_left FROM pin"):
-        value, tries, tries_left = state
-        if not isinstance(value, bytes) or not isinstance(tries, int) or not isinstance(tries_left, int):
+    for aid, fid, value, tries, tries_left in rows.pin:
+        if not (isinstance(value, bytes) and isinstance(tries, int) and isinstance(tries_left, int)):
             raise ValueError(f"the PIN {fid} of {aid.hex()} is not a value with two numbers")
+        if not 0 <= tries_left <= tries:
+            raise ValueError(f"the PIN {fid} of {aid.hex()} has {tries_left} of {tries} tries left")
         contents[Aid(aid)].pins[FileId(fid)] = PinState(value, tries, tries_left)
     return contents
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 APPLICATION_ID = 0x4B415A53  # "KAZS"
 FORMAT = 2
@@ -17,28 +18,51 @@ CREATE TABLE pin (aid BLOB, fid INTEGER, value BLOB NOT NULL, tries INTEGER NOT 
                   CHECK (tries_left BETWEEN 0 AND tries), PRIMARY KEY (aid, fid)) WITHOUT ROWID;
 """
 
-DIGESTED = (
-    "SELECT 'about,' || quote(name) || ',' || quote(value)"
-    " FROM about WHERE name <> 'digest' ORDER BY name",
-    "SELECT 'item,' || quote(aid) || ',' || quote(kind) || ',' || quote(fid) || ',' || quote(position) || ','"
-    " || quote(content) FROM item ORDER BY aid, kind, fid, position",
-    "SELECT 'pin,' || quote(aid) || ',' || quote(fid) || ',' || quote(tries)"
-    " FROM pin ORDER BY aid, fid",
-)  # fmt: skip
-"""The digest covers the rows of these statements, one line each: all that does not change when the card is used."""
+
+class StoredRows(NamedTuple):
+    """All rows of an image's tables, in the order of their keys."""
+
+    about: list[tuple[str, str]]
+    item: list[tuple[bytes, str, int, int, bytes]]
+    pin: list[tuple[bytes, int, bytes, int, int]]
+
+    def digested(self) -> Iterator[tuple[str, tuple[bytes | str | int, ...]]]:
+        """Yield what a digest covers, with the names of the tables: all that does not change when the card is used."""
+        yield from (("about", row) for row in self.about if row[0] != "digest")
+        yield from (("item", row) for row in self.item)
+        yield from (("pin", (aid, fid, tries)) for aid, fid, _, tries, _ in self.pin)
+
+
+def stored_rows(database: sqlite3.Connection) -> StoredRows:
+    """Return all rows of an image."""
+    return StoredRows(
+        database.execute("SELECT name, value FROM about ORDER BY name").fetchall(),
+        database.execute(
+            "SELECT aid, kind, fid, position, content FROM item ORDER BY aid, kind, fid, position"
+        ).fetchall(),
+        database.execute("SELECT aid, fid, value, tries, tries_left FROM pin ORDER BY aid, fid").fetchall(),
+    )
 
 
 class WrongDigest(Exception):
     """The contents of an image do not match its digest."""
 
 
-def digest(database: sqlite3.Connection) -> str:
-    """Return SHA-256 over the lines of DIGESTED (UTF-8, each followed by a newline), in hexadecimal."""
+def digest(rows: StoredRows) -> str:
+    """Return SHA-256 over the lines of rows (UTF-8, each followed by a newline), in hexadecimal.
+
+    A line has the table's name and the values as SQLite's function quote() writes them, separated by commas.
+    """
     sha256 = hashlib.sha256()
-    for statement in DIGESTED:
-        for (line,) in database.execute(statement):
-            sha256.update(f"{line}\n".encode())
+    for table, row in rows.digested():
+        sha256.update(f"{table},{','.join(map(_quoted, row))}\n".encode())
     return sha256.hexdigest()
+
+
+def _quoted(value: bytes | str | int) -> str:
+    if isinstance(value, bytes):
+        return f"X'{value.hex().upper()}'"
+    return "'{}'".format(value.replace("'", "''")) if isinstance(value, str) else str(value)
 
 
 def version(database: sqlite3.Connection) -> int:
@@ -46,21 +70,22 @@ def version(database: sqlite3.Connection) -> int:
     return int(database.execute("PRAGMA user_version").fetchone()[0])
 
 
-def check_digest(database: sqlite3.Connection) -> None:
-    """Raise WrongDigest if the contents do not match the digest, computed as the image's own format defines it."""
+def check_digest(database: sqlite3.Connection) -> StoredRows:
+    """Return an image's rows. Raises WrongDigest if they do not match the digest as the image's own format defines
+    it."""
     image_format = version(database)
     rule = {1: _digest_of_format_1}.get(image_format, digest)
-    stored = database.execute("SELECT value FROM about WHERE name = 'digest'").fetchone()
-    if stored is None or stored[0] != rule(database):
+    rows = stored_rows(database)
+    if dict(rows.about).get("digest") != rule(rows):
         if version(database) != image_format:  # another process has upgraded the image in the meantime
             return check_digest(database)
         raise WrongDigest
-    return None
+    return rows
 
 
 def set_digest(database: sqlite3.Connection) -> None:
     """Store the digest of the current contents."""
-    database.execute("INSERT OR REPLACE INTO about VALUES ('digest', ?)", (digest(database),))
+    database.execute("INSERT OR REPLACE INTO about VALUES ('digest', ?)", (digest(stored_rows(database)),))
 
 
 def upgrade(database: sqlite3.Connection) -> None:
@@ -93,14 +118,6 @@ def _from_1_to_2(database: sqlite3.Connection) -> None:
 _STEPS: dict[int, Callable[[sqlite3.Connection], None]] = {1: _from_1_to_2}
 
 
-def _digest_of_format_1(database: sqlite3.Connection) -> str:
+def _digest_of_format_1(rows: StoredRows) -> str:
     """Return SHA-256 over Python's `repr` of each row, in hexadecimal."""
-    sha256 = hashlib.sha256()
-    for statement in (
-        "SELECT name, value FROM about WHERE name <> 'digest' ORDER BY name",
-        "SELECT aid, kind, fid, position, content FROM item ORDER BY aid, kind, fid, position",
-        "SELECT aid, fid, tries FROM pin ORDER BY aid, fid",
-    ):
-        for row in database.execute(statement):
-            sha256.update(repr(row).encode())
-    return sha256.hexdigest()
+    return hashlib.sha256("".join(repr(row) for _, row in rows.digested()).encode()).hexdigest()

@@ -71,17 +71,18 @@ class Presentation:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Inserted:
-    """The card in a slot, and its name. A relayed or replayed card has no image, and its presentation is not used.
-
-    `digest` is that of the image from which the card was loaded.
-    """
+    """The card in a slot, and its name. A relayed or replayed card has no image, and its presentation is not used."""
 
     name: str
     interface: Interface
     image: Path | None = None
-    digest: str | None = None
     card: Card | None = None
     presentation: Presentation = field(default_factory=Presentation)
+
+    @property
+    def store(self) -> ImageStore | None:
+        """The image's store, or None for a card without one."""
+        return self.card.store if self.card is not None and isinstance(self.card.store, ImageStore) else None
 
 
 class ReaderHost:
@@ -216,9 +217,11 @@ class ReaderHost:
         """Replace a card whose image was changed. PINs do not matter: the chip reads them from the image each time."""
         with self._changing:
             slot = next((slot for slot, inserted in self._inserted.items() if inserted.image == image), None)
-            if slot is None or image_digest(image) in (None, self._inserted[slot].digest):
+            if slot is None:
                 return
             inserted = self._inserted[slot]
+            if inserted.store is not None and image_digest(image) in (None, inserted.store.digest):
+                return
             try:
                 changed = self._loaded(slot, inserted.name, image, inserted.presentation)
             except (ImageMissing, DamagedImage, ImageUnreadable) as error:
@@ -245,13 +248,12 @@ class ReaderHost:
             def hold(card: Card) -> Interface:
                 return reader.card(number, presentation.chip(card))
 
-        digest = image_digest(image)
         card = load_card(image)
         if presentation.faults is None:
             interface = hold(card)
         else:
             interface = presentation.faults.around(card, hold, partial(self._tell, slot), partial(self._steal, slot))
-        return Inserted(name, interface, image, digest, card, presentation)
+        return Inserted(name, interface, image, card, presentation)
 
     def _emulated(
         self, endpoints: Sequence[AnyEndpoint], profiles: Sequence[ReaderProfile | None]
@@ -313,5 +315,5 @@ class ReaderHost:
 
 
 def _close_image(inserted: Inserted) -> None:
-    if inserted.card is not None and isinstance(inserted.card.store, ImageStore):
-        inserted.card.store.close()
+    if inserted.store is not None:
+        inserted.store.close()
