@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from kazashi.assembly.errors import UsageError
-from kazashi.tools.cli.program import run
+from kazashi.tools.program import run
 
 RELIABILITY, INTEROPERABILITY = "reliability", "interoperability"
 AREAS = ("card", "reader", "pki", "relying-party", "points", "network", "tracking", RELIABILITY, INTEROPERABILITY)

@@ -24,7 +24,7 @@ from pathlib import Path
 import click
 
 from kazashi.tools.cli.checkout import checkout, linked
-from kazashi.tools.cli.program import run
+from kazashi.tools.program import run
 
 FAULTS = sorted(Path(__file__).parent.rglob("faults/*.patch"))
 _SECONDS = 600

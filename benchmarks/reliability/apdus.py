@@ -43,7 +43,7 @@ from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.image import read_image, write_image
 from kazashi.card.store import Reference
-from kazashi.tools.cli.program import run
+from kazashi.tools.program import run
 from kazashi.world.key_source import SharedKeySource, generate
 
 APDUS = 20_000_000

@@ -25,7 +25,7 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.status_word import Status
-from kazashi.tools.cli.program import run
+from kazashi.tools.program import run
 from kazashi.world.key_source import SharedKeySource, generate
 
 ROUNDS = 2_000

@@ -26,7 +26,7 @@ from benchmarks.reliability.fork import ForkFailed, end_with, in_new_process, ru
 from benchmarks.reliability.moments import before_each_moment
 from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.trial import FOREVER, Show, Trial
-from kazashi.tools.cli.program import run
+from kazashi.tools.program import run
 
 COMMANDS = (town.EVENT, town.ISSUE, town.RENEW, town.LISTS, town.CLOCK, town.MYKEY, town.WORLD, shops.TILL,
             shops.CENTRE, shops.EXCHANGE)  # fmt: skip

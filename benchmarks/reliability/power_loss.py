@@ -20,7 +20,7 @@ from benchmarks.reliability.durable import DurableCommand, Templates, chosen, in
 from benchmarks.reliability.fork import in_new_process
 from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.trial import FOREVER, Show, Trial
-from kazashi.tools.cli.program import run
+from kazashi.tools.program import run
 
 COMMANDS = (*kills.COMMANDS, town.PIN)
 

@@ -19,7 +19,7 @@ from benchmarks.reliability.refund_points_scenario import PointsScenario
 from benchmarks.reliability.repeat import repeating
 from benchmarks.reliability.simulation import Played, Scenario, play
 from benchmarks.reliability.trial import Show, Trial
-from kazashi.tools.cli.program import run
+from kazashi.tools.program import run
 
 SCENARIOS: Sequence[Callable[[Path], Scenario]] = (PointsScenario, NetworkScenario)
 SEEDS = 10_000

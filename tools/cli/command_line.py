@@ -26,8 +26,8 @@ from kazashi.tools.cli.commands.shared import json_option
 from kazashi.tools.cli.commands.tracking import tracking
 from kazashi.tools.cli.commands.verify import verify
 from kazashi.tools.cli.commands.world import world
-from kazashi.tools.cli.program import run
 from kazashi.tools.installation.parts import command_words, parts_of
+from kazashi.tools.program import run
 
 NAME = "kazashi"
 

@@ -47,7 +47,7 @@ def locked(world: World) -> ProcessLock:
 
 
 def detach(world: World, plan: InstancePlan, lock: ProcessLock) -> control.Answer:
-    """Run `kazashi up` with a plan in the background, and wait until it replies. Its output goes to a log in the world.
+    """Run an instance with a plan in the background, and wait until it replies. Its output goes to a log in the world.
 
     The instance inherits the lock, which the caller has taken before it touched anything of the instance. Raises
     PcscdUnavailable with the last line of the log if the instance did not start.
@@ -57,7 +57,7 @@ def detach(world: World, plan: InstancePlan, lock: ProcessLock) -> control.Answe
         handed_over.write(plan.to_json().encode())
         handed_over.seek(0)
         process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "kazashi", "--world", str(world.directory), "up", "--plan", "-"],
+            [sys.executable, "-P", "-m", "kazashi.tools.daemon", str(world.directory)],
             stdin=handed_over,
             stdout=output,
             stderr=output,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -56,10 +56,9 @@ from kazashi.tools.daemon.plan import InstancePlan
 @click.option("--open-ports", is_flag=True,
               help="Use vpcd, and let other programs put cards into its readers, as vicc does.")  # fmt: skip
 @click.option("--vpcd", is_flag=True, help="Use vpcd's readers, with two slots each, instead of our own driver.")
-@click.option("--plan", "handed_over", type=click.File(encoding="utf-8"), hidden=True)
 @json_option
 @click.pass_context
-def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_json: bool, **chosen: Any) -> None:
+def up(context: click.Context, /, detach: bool, as_json: bool, **chosen: Any) -> None:
     """Start readers, cards and services.
 
     Stop them with Ctrl-C or `kazashi down`.
@@ -72,7 +71,7 @@ def up(context: click.Context, /, detach: bool, handed_over: IO[str] | None, as_
     from kazashi.tools.daemon.background import detach as start
     from kazashi.tools.daemon.background import locked
 
-    plan = _planned(**chosen) if handed_over is None else InstancePlan.from_json(handed_over.read())
+    plan = _planned(**chosen)
     world = new_world_of(context)
     lock = locked(world)
     for name in plan.cards:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table
-from kazashi.tools.cli.program import as_called
+from kazashi.tools.program import as_called
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions

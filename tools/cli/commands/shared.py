@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from kazashi.tools.cli.program import as_called
+from kazashi.tools.program import as_called
 from kazashi.web.ports import AGENT, AUTHORITIES, Port
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
