@@ -98,8 +98,8 @@ class Chip:
             return handler(session, CommandApdu.parse(raw))
         except CommandRejected as rejection:
             return rejection.response
-        except StoreFailure:
-            _log.warning("the card's durable store failed", exc_info=True)
+        except StoreFailure as failure:
+            _log.warning("the card's durable store failed: %s", failure)
             return _MEMORY_FAILURE
         except Exception:
             # To the client, a bug in the emulation looks like a defect of the card. The log has the traceback.

@@ -220,13 +220,16 @@ class ReaderHost:
             if slot is None:
                 return
             inserted = self._inserted[slot]
-            if inserted.store is not None and image_digest(image) in (None, inserted.store.digest):
+            digest = inserted.store.digest if inserted.store is not None else None
+            if image_digest(image) == digest:
                 return
             try:
                 changed = self._loaded(slot, inserted.name, image, inserted.presentation)
             except (ImageMissing, DamagedImage, ImageUnreadable) as error:
                 _log.error("%s: the card stays as it was: %s", slot.endpoint.reader, error)
                 return
+            if changed.store is not None and changed.store.digest == digest:
+                return  # its digest could not be read at that moment
             self._tell(slot, "the card's image was changed")
             _close_image(self._take(slot))
             self._put(slot, changed)

@@ -136,6 +136,21 @@ def test_pin_changed_elsewhere_counts_at_once_and_is_not_undone(image: Path, hos
 
 
 @pytest.mark.reader
+@pytest.mark.parametrize("size", [4, 1000])
+def test_image_that_is_overwritten_is_reported_in_a_line(
+    image: Path, host: ReaderHost, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(insert(host, image)) as transmit:
+        transmit(SELECT)
+        image.write_bytes(image.read_bytes()[:size])
+        until(lambda: "the card stays as it was" in caplog.text, "the damaged image is reported")
+        assert transmit(verify(PIN, b"1234")) == b"\x65\x81"
+        assert transmit(READ_CERTIFICATE)[-2:] == DONE, "what was read at insertion"
+    until(lambda: "durable store failed" in caplog.text, "the chip reports it")
+    assert "Traceback" not in caplog.text
+
+
+@pytest.mark.reader
 def test_damaged_image_leaves_the_card_as_it_was_until_it_is_replaced(
     world: World, image: Path, host: ReaderHost, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
