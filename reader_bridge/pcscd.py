@@ -45,6 +45,8 @@ MAX_SLOTS = 16
 """pcscd supports 16 slots."""
 VPCD_SLOTS = 2
 """Each reader of vpcd has two slots."""
+MAX_NAME_BYTES = 100
+"""The longest name of a reader. pcscd's limit is 127 bytes, to which it adds the numbers of reader and slot."""
 _START_SECONDS = 10
 # $1 replaces pcscd's fixed directory $2. An empty directory replaces the drivers' directory $3, so that a private
 # pcscd never takes a real USB reader from the system's; vpcd's driver is loaded from a copy. $4 is empty, or the door
@@ -84,6 +86,11 @@ class RunningPcscd:
     def driver(self) -> str:
         """The name of the readers' driver."""
         return "kazashi" if isinstance(self.endpoints[0], DriverEndpoint) else "vpcd"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a pcscd that was started here has ended by itself. The system's may be started again at any time."""
+        return self.process is not None and self.process.poll() is not None
 
     @property
     def is_default(self) -> bool:
@@ -215,8 +222,10 @@ def _start(
         raise PcscdUnavailable(f"{stand_in}; or {install}" if stand_in else f"vpcd's driver is missing; {install}")
     socket_directory = directory / "pcscd" if private else SYSTEM_DIRECTORY
     socket_path = socket_directory / SOCKET_NAME
-    if len(str(socket_path)) > _MAX_SOCKET_PATH:
-        raise PcscdUnavailable(f"{socket_path} is too long for a socket; choose a world with a shorter path")
+    if (excess := len(os.fsencode(socket_path)) - _MAX_SOCKET_PATH) > 0:
+        raise PcscdUnavailable(
+            f"{socket_path} is too long for a socket; choose a world whose path is shorter by {excess} bytes"
+        )
     try:
         socket_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
@@ -385,11 +394,22 @@ def _vpcd_entries(directory: Path, readers: Sequence[str], ports: Sequence[int],
     return entries
 
 
+def checked_reader_name(name: str) -> str:
+    """Return a name that a reader can have in pcscd's configuration. Raises ValueError."""
+    if not name or '"' in name or not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(
+            f"{name!r} cannot be the name of a reader; use 1 to {MAX_NAME_BYTES} bytes of visible characters other"
+            ' than " in UTF-8, in which a kanji or kana has three bytes'
+        )
+    return name
+
+
 def _write_configuration(directory: Path, entries: Sequence[_Entry]) -> None:
     for entry in entries:
-        name = entry.name
-        if not name or '"' in name or not name.isprintable() or len(name.encode()) > 100:
-            raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
+        try:
+            checked_reader_name(entry.name)
+        except ValueError as error:
+            raise PcscdUnavailable(str(error)) from None
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     # One file, because pcscd numbers the readers in the order in which it finds the files.

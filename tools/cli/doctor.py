@@ -198,7 +198,10 @@ def _instance(world: World | None) -> Iterator[DoctorCheck]:
     except control.NotRunning:
         yield DoctorCheck("instance", True, "is not running", "kazashi up --detach")
         return
-    yield DoctorCheck("instance", True, f"is running as process {status['pid']}")
+    if status["pcscd"]["ended"]:
+        yield DoctorCheck("instance", False, "its pcscd has ended", "kazashi down, then kazashi up")
+    else:
+        yield DoctorCheck("instance", True, f"is running as process {status['pid']}")
 
 
 def _stores(world: World | None) -> Iterator[DoctorCheck]:

@@ -80,7 +80,7 @@ def choose_pcscd(
     pcscd = start_pcscd(world.run, names, private=not own, slots=slots, vpcd=vpcd, open_ports=open_ports)
     if profiles and pcscd.driver != "kazashi":
         pcscd.stop()
-        reason = pcscd.stand_in or "without --vpcd and --open-ports"
+        reason = pcscd.stand_in or "leave out --vpcd and --open-ports"
         raise PcscdUnavailable(f"readers with profiles need our own driver; {reason}")
     return pcscd
 
@@ -103,6 +103,7 @@ class InstanceProcess:
             "world": str(self.world.directory),
             "pcscd": {
                 "ours": self.pcscd.process is not None,
+                "ended": self.pcscd.has_ended,
                 "socket": str(self.pcscd.socket_path),
                 "environment": self.pcscd.client_environment(),
                 "driver": self.pcscd.driver,
@@ -212,6 +213,11 @@ class InstanceProcess:
         return self.host.find(str(reference))
 
     def _slot_for(self, request: dict[str, Any]) -> Slot:
+        """Return the slot for a new card. Raises NoSuchSlot, and PcscdUnavailable if no client would ever see it."""
+        if self.pcscd.has_ended:
+            raise PcscdUnavailable(
+                f"pcscd has ended (log: {self.world.run / 'pcscd.log'}); start again: kazashi down, then kazashi up"
+            )
         return self._find(request["slot"]) if request.get("slot") else self.host.first_empty()
 
     def _seen(self, slot: Slot) -> control.Answer:
