@@ -196,8 +196,7 @@ def test_doctor_suggests_a_remedy_for_each_problem(program: Program, tmp_path: P
     findings = {finding["check"]: finding for finding in program.json("doctor")}
     assert findings["program pcscd"]["ok"]
     assert findings["vpcd driver"]["ok"]
-    assert "every network interface" in findings["vpcd's ports"]["detail"]
-    assert "nft" in findings["vpcd's ports"]["remedy"]
+    assert findings["vpcd's ports"]["detail"].startswith("not open")
     assert all(finding["ok"] for finding in findings.values()), "nothing is wrong on this machine"
     for finding in examine(open_world(tmp_path / "w")):
         assert finding.ok or finding.remedy, f"{finding.check} has no remedy"

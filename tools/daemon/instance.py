@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.card.rule import rule_of
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
+from kazashi.reader_bridge.endpoint import DriverEndpoint
 from kazashi.reader_bridge.fault_script import read_fault_script
 from kazashi.reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
 from kazashi.reader_bridge.journal import JournalEntry
@@ -68,7 +69,13 @@ def choose_pcscd(
     if where in ("auto", "system") and not profiles:
         running = system_pcscd()
         if running is not None:
-            return running
+            taken = [slot.reader for slot in running.endpoints if isinstance(slot, DriverEndpoint) and slot.is_hosted()]
+            if free := tuple(slot for slot in running.endpoints if slot.reader not in taken):
+                return replace(running, endpoints=free)
+            if where == "system":
+                raise PcscdUnavailable(
+                    f"another program hosts the cards of {', '.join(taken)}; stop it, or use --pcscd private"
+                )
         if where == "system":
             raise PcscdUnavailable(
                 "no pcscd with a virtual reader of yours is running; start it (systemctl start pcscd), install a "
