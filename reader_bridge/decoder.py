@@ -48,6 +48,7 @@ class Decoder:
         self._applications = applications
         self._application: Application | None = None
         self._file: FileId | None = None
+        self._followed = False  # whether `_file` is known; a trace may begin after the card selected one
         self._whole = False  # whether the application was selected by its full AID
         self._sure = False  # whether `_file` is certainly selected on the card, not only named by a command
 
@@ -56,6 +57,7 @@ class Decoder:
         if exchange.event:
             if exchange.event in FORGETTING:
                 self._application = self._file = None
+                self._followed = True
             return Decoded(f"-- {exchange.event}", "", exchange.response.hex().upper())
         command = None
         response = _response(exchange.response)
@@ -89,7 +91,7 @@ class Decoder:
                 self._application = self._named(command.data) if command.p2 & 0x03 == 0 else None
                 # On another card, a partial AID may belong to another application.
                 self._whole = self._application is not None and self._application.aid == command.data
-                self._file, self._sure = None, True
+                self._file, self._sure, self._followed = None, True, True
             case Instruction.SELECT, 0x02 if succeeded:
                 self._file, self._sure = FileId(int.from_bytes(command.data[:2])), len(command.data) == 2
             case _ if named is not None:
@@ -140,7 +142,7 @@ class Decoder:
 
     def _file_in_words(self, fid: FileId | None) -> str:
         if fid is None:
-            return "no file"
+            return "no file" if self._followed else "the current file"
         file = self._application.files.get(fid) if self._application else None
         return f"{file.name} ({fid})" if file else f"file {fid}"
 

@@ -4,6 +4,7 @@ listens, or a port of ours to which a reader's host dials."""
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from dataclasses import dataclass
@@ -36,6 +37,18 @@ class DriverEndpoint:
 
     open_port = None
     tolerates_silence = False
+
+    def is_hosted(self) -> bool:
+        """Return whether a program listens in the slot, which would lose it to a second one."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+            probe.setblocking(False)
+            try:
+                probe.connect(os.fspath(self.directory / str(self.number)))
+            except BlockingIOError:
+                return True  # it listens, and others wait before us
+            except OSError:
+                return False
+            return True
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ and its hosts, whatever the path of the world is.
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import re
 import shutil
@@ -44,6 +45,8 @@ MAX_SLOTS = 16
 """pcscd supports 16 slots."""
 VPCD_SLOTS = 2
 """Each reader of vpcd has two slots."""
+MAX_NAME_BYTES = 100
+"""The longest name of a reader. pcscd's limit is 127 bytes, to which it adds the numbers of reader and slot."""
 _START_SECONDS = 10
 # $1 replaces pcscd's fixed directory $2. An empty directory replaces the drivers' directory $3, so that a private
 # pcscd never takes a real USB reader from the system's; vpcd's driver is loaded from a copy. $4 is empty, or the door
@@ -83,6 +86,11 @@ class RunningPcscd:
     def driver(self) -> str:
         """The name of the readers' driver."""
         return "kazashi" if isinstance(self.endpoints[0], DriverEndpoint) else "vpcd"
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether a pcscd that was started here has ended by itself. The system's may be started again at any time."""
+        return self.process is not None and self.process.poll() is not None
 
     @property
     def is_default(self) -> bool:
@@ -171,20 +179,40 @@ def start_pcscd(
 
     `directory` is for its socket, readers and configuration. If `private`, it runs beside the system's pcscd;
     otherwise it takes the system's place, which needs root. The readers have `slots` slots each of our own driver, or
-    as many as a sequence has for each. With `vpcd`, or where our driver cannot be built, which `stand_in` then says,
-    they have two each of vpcd, whose ports start at `first_port`. Those are open to everybody who can reach this
-    machine, unless pcscd is private, a network namespace can be made for it, and not `open_ports`, which other hosts of
-    cards need. With `dials`, vpcd does not listen: it connects to that host, at two ports for each reader. Call this
-    from the main thread: the kernel ends pcscd when the calling thread ends.
+    as many as a sequence has for each. With `vpcd`, or where our driver cannot be built or loaded, which `stand_in`
+    then says, they have two each of vpcd, whose ports start at `first_port`. Those are open to everybody who can reach
+    this machine, unless pcscd is private, a network namespace can be made for it, and not `open_ports`, which other
+    hosts of cards need. With `dials`, vpcd does not listen: it connects to that host, at two ports for each reader.
+    Call this from the main thread: the kernel ends pcscd when the calling thread ends.
     """
+    start = functools.partial(
+        _start, directory, readers, slots, private=private, first_port=first_port, dials=dials, log=log,
+        open_ports=open_ports,
+    )  # fmt: skip
+    if vpcd or open_ports or dials is not None:
+        return start(None)
+    try:
+        return start(built_driver())
+    except DriverUnavailable as error:
+        return start(None, str(error))
+
+
+def _start(
+    directory: Path,
+    readers: Sequence[str],
+    slots: int | Sequence[int],
+    driver: Path | None,
+    stand_in: str = "",
+    *,
+    private: bool,
+    first_port: int,
+    dials: str | None,
+    log: Path | None,
+    open_ports: bool,
+) -> RunningPcscd:
+    """Start a pcscd with our driver's library, or else with vpcd. Raises DriverUnavailable if it does not load it."""
     program = _program("pcscd")
-    library, stand_in = VPCD, ""
-    vpcd = vpcd or open_ports or dials is not None
-    if not vpcd:
-        try:
-            library = built_driver()
-        except DriverUnavailable as error:
-            vpcd, stand_in = True, str(error)
+    vpcd = driver is None
     wanted = [slots] * len(readers) if isinstance(slots, int) else slots
     counts = [VPCD_SLOTS if vpcd else count for _, count in zip(readers, wanted, strict=True)]
     if not 1 <= sum(counts) <= MAX_SLOTS:
@@ -194,8 +222,10 @@ def start_pcscd(
         raise PcscdUnavailable(f"{stand_in}; or {install}" if stand_in else f"vpcd's driver is missing; {install}")
     socket_directory = directory / "pcscd" if private else SYSTEM_DIRECTORY
     socket_path = socket_directory / SOCKET_NAME
-    if len(str(socket_path)) > _MAX_SOCKET_PATH:
-        raise PcscdUnavailable(f"{socket_path} is too long for a socket; choose a world with a shorter path")
+    if (excess := len(os.fsencode(socket_path)) - _MAX_SOCKET_PATH) > 0:
+        raise PcscdUnavailable(
+            f"{socket_path} is too long for a socket; choose a world whose path is shorter by {excess} bytes"
+        )
     try:
         socket_directory.mkdir(mode=0o755, parents=True, exist_ok=True)
     except OSError as error:
@@ -205,8 +235,8 @@ def start_pcscd(
     for leftover in (SOCKET_NAME, "pcscd.pid"):
         (socket_directory / leftover).unlink(missing_ok=True)
     ports: Sequence[int] = ()
-    if not vpcd:
-        entries = _driver_entries(library, readers, counts, socket_directory, private=private)
+    if driver is not None:
+        entries = _driver_entries(driver, readers, counts, socket_directory, private=private)
     else:
         ports = free_ports(len(readers), first_port) if dials is None else range(first_port, 65534, 2)[: len(readers)]
         entries = _vpcd_entries(directory, readers, ports, dials or "/dev/null")
@@ -246,7 +276,20 @@ def start_pcscd(
             lines = log.read_text(encoding="utf-8", errors="replace").strip().splitlines() or ["its log is empty"]
             raise PcscdUnavailable(f"pcscd did not start: {lines[-1]} (log: {log})")
         time.sleep(0.01)
+    # pcscd loads its drivers before it listens, and goes on without those that it cannot load.
+    missing = {entry.library.name if driver is None else driver.name for entry in entries} - _loaded(process.pid)
+    if missing:
+        running.stop()
+        reasons = re.findall(r"DYN_LoadLibrary\(\) \S+ (.+)", log.read_text(encoding="utf-8", errors="replace"))
+        message = f"pcscd cannot load {min(missing)}: {reasons[-1] if reasons else 'no reason is known'} (log: {log})"
+        raise PcscdUnavailable(message) if driver is None else DriverUnavailable(message)
     return running
+
+
+def _loaded(process: int) -> set[str]:
+    """Return the names of the files whose code a process has mapped."""
+    maps = Path(f"/proc/{process}/maps").read_text(encoding="utf-8", errors="replace").splitlines()
+    return {Path(line.removesuffix(" (deleted)")).name for line in maps if "x" in line.split()[1]}
 
 
 def _system_place(directory: Path) -> IO[bytes]:
@@ -321,11 +364,15 @@ def _driver_entries(
     """Make the directories of readers, and return their entries.
 
     pcscd's configuration takes no path with a blank or a Japanese character. It sees `directory` as its own, wherever
-    that is, so the readers are there, and for a private pcscd also a copy of the library.
+    that is, so the readers are there, and for a private pcscd also a link to the library. A copy could not be loaded
+    from a file system that was mounted without the right to execute.
     """
     seen = SYSTEM_DIRECTORY
     if private:
-        library = seen / Path(shutil.copyfile(library, directory / "ifd_kazashi.so")).name
+        link = directory / "ifd_kazashi.so"
+        link.unlink(missing_ok=True)
+        link.symlink_to(library)
+        library = seen / link.name
     for number in range(len(readers)):
         _reader_directory(directory, number).mkdir(mode=0o755, exist_ok=True)
     return [
@@ -347,11 +394,22 @@ def _vpcd_entries(directory: Path, readers: Sequence[str], ports: Sequence[int],
     return entries
 
 
+def checked_reader_name(name: str) -> str:
+    """Return a name that a reader can have in pcscd's configuration. Raises ValueError."""
+    if not name or '"' in name or not name.isprintable() or len(name.encode()) > MAX_NAME_BYTES:
+        raise ValueError(
+            f"{name!r} cannot be the name of a reader; use 1 to {MAX_NAME_BYTES} bytes of visible characters other"
+            ' than " in UTF-8, in which a kanji or kana has three bytes'
+        )
+    return name
+
+
 def _write_configuration(directory: Path, entries: Sequence[_Entry]) -> None:
     for entry in entries:
-        name = entry.name
-        if not name or '"' in name or not name.isprintable() or len(name.encode()) > 100:
-            raise PcscdUnavailable(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
+        try:
+            checked_reader_name(entry.name)
+        except ValueError as error:
+            raise PcscdUnavailable(str(error)) from None
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     # One file, because pcscd numbers the readers in the order in which it finds the files.

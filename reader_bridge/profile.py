@@ -141,13 +141,15 @@ def profile_names() -> tuple[str, ...]:
 def reader_profile(name: str) -> ReaderProfile:
     """Return a profile by its name, or from a file whose name ends in .toml.
 
-    Raises NoSuchProfile, BadProfile and OSError.
+    Raises NoSuchProfile and BadProfile.
     """
     if name.endswith(_SUFFIX):
         try:
             return parse_profile(Path(name).stem, Path(name).read_text(encoding="utf-8"))
         except UnicodeDecodeError as error:
             raise BadProfile(f"{name} is not a reader profile: it is not UTF-8") from error
+        except OSError as error:
+            raise NoSuchProfile(f"the reader profile {name} cannot be read: {error.strerror}") from error
     if name not in profile_names():
         raise NoSuchProfile(f"there is no reader profile {name!r}; there are {', '.join(profile_names())}")
     text = (files("kazashi.reader_bridge") / "profiles" / f"{name}{_SUFFIX}").read_text(encoding="utf-8")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kazashi.reader_bridge.driver.build import DriverUnavailable, built_driver
-from kazashi.reader_bridge.pcscd import MAX_SLOTS, SYSTEM_CONFIGURATION
+from kazashi.reader_bridge.pcscd import MAX_SLOTS, SYSTEM_CONFIGURATION, checked_reader_name
 
 CONFIGURATION = SYSTEM_CONFIGURATION / "kazashi"
 """All readers are in one file, because pcscd numbers readers in the order in which it finds the files."""
@@ -51,8 +51,10 @@ def installed_readers() -> list[SystemReader]:
 
 def install_reader(name: str, user: str, slots: int = 1) -> SystemReader:
     """Configure a reader for the system's pcscd, which has it from its next start on. Raises ReaderNotInstalled."""
-    if not name or '"' in name or not name.isprintable() or len(name.encode()) > 100:
-        raise ReaderNotInstalled(f"{name!r} cannot be the name of a reader; use up to 100 printable characters")
+    try:
+        checked_reader_name(name)
+    except ValueError as error:
+        raise ReaderNotInstalled(str(error)) from None
     try:
         pwd.getpwnam(user)
     except KeyError:

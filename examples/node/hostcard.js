@@ -11,11 +11,13 @@ const AID = "F04B415A41534849";
 const CONTENTS = Buffer.from("Hello from Node.js");
 
 function card(command) {
-  const [, instruction, p1, p2, length] = command;
+  const [, instruction, p1, p2, length] = command; // length of data, or Le
   if (instruction === 0xa4) {
     return Buffer.from(command.subarray(5, 5 + length).toString("hex").toUpperCase() === AID ? "9000" : "6A82", "hex");
   }
-  if (instruction === 0xb0) return Buffer.concat([CONTENTS.subarray(p1 * 256 + p2), Buffer.from([0x90, 0x00])]);
+  if (instruction === 0xb0) { // Le 00 is 256
+    return Buffer.concat([CONTENTS.subarray(p1 * 256 + p2).subarray(0, length || 256), Buffer.from([0x90, 0x00])]);
+  }
   return Buffer.from([0x6d, 0x00]);
 }
 

@@ -21,16 +21,13 @@ class DriverUnavailable(Exception):
     """The driver cannot be built or loaded here; the message says why and what to do."""
 
 
-def driver_path() -> Path:
-    """Return where the driver belongs that was built from this source: beside the environment's libraries."""
-    digest = hashlib.sha256(SOURCE.read_bytes() + " ".join(_FLAGS).encode()).hexdigest()[:16]
-    return Path(sys.prefix) / "lib" / "kazashi" / f"ifd_kazashi-{digest}.so"
-
-
 def built_driver() -> Path:
-    """Return the path of the driver, which is built if it is not there yet. Raises DriverUnavailable."""
-    path = driver_path()
-    if path.exists():
+    """Return the path of the driver beside the environment's libraries. It is built if it is not there, or damaged.
+
+    Raises DriverUnavailable.
+    """
+    directory = Path(sys.prefix) / "lib" / "kazashi"
+    if (path := _whole_driver(directory)) is not None:
         return path
     compiler = shutil.which("cc") or shutil.which("gcc")
     if compiler is None:
@@ -38,16 +35,38 @@ def built_driver() -> Path:
     if not (_HEADERS / "ifdhandler.h").exists():
         raise DriverUnavailable(f"pcsc-lite's ifdhandler.h, which the driver needs, is missing; {_REMEDY}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with (path.parent / "ifd_kazashi.lock").open("ab") as lock:
+        directory.mkdir(parents=True, exist_ok=True)
+        with (directory / "ifd_kazashi.lock").open("ab") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            if not path.exists():
-                compile_driver(compiler, path)
+            return _whole_driver(directory) or _build(compiler, directory)
     except OSError as error:
         raise DriverUnavailable(
-            f"the driver cannot be written to {path.parent}: {error.strerror}; run kazashi doctor once as its owner"
+            f"the driver cannot be written to {directory}: {error.strerror}; run kazashi doctor once as its owner"
         ) from error
-    return path
+
+
+def _whole_driver(directory: Path) -> Path | None:
+    """Return the driver that was built from this source. pcscd only logs that it cannot load a damaged one, so the
+    file's name has the digest of its contents, too."""
+    files = directory.glob(f"ifd_kazashi-{_source_digest()}-*.so")
+    return next((path for path in files if path.stem.endswith(f"-{_digest(path.read_bytes())}")), None)
+
+
+def _build(compiler: str, directory: Path) -> Path:
+    source = _source_digest()
+    made = directory / "ifd_kazashi.new"
+    compile_driver(compiler, made)
+    for damaged in directory.glob(f"ifd_kazashi-{source}*.so"):
+        damaged.unlink()
+    return made.replace(directory / f"ifd_kazashi-{source}-{_digest(made.read_bytes())}.so")
+
+
+def _source_digest() -> str:
+    return _digest(SOURCE.read_bytes() + " ".join(_FLAGS).encode())
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def compile_driver(compiler: str, path: Path, *options: str) -> None:

@@ -18,7 +18,7 @@ from kazashi.card.image import read_image
 from kazashi.tools.cli.doctor import examine
 from kazashi.world.home import open_world
 from tests.cli.program import RIGHT, SELECT_JPKI, TRIES, WRONG, Program
-from tests.polling import LIMIT
+from tests.polling import LIMIT, until
 from tests.support import send
 
 
@@ -105,9 +105,17 @@ def test_damaged_card_is_reported_and_unchanged(tmp_path: Path) -> None:
 
 
 def test_too_long_world_path_is_reported(tmp_path: Path) -> None:
-    program = Program(tmp_path / ("long" * 25))
+    directory = tmp_path / "w"
+    room = 100 - len(str(directory / "run/pcscd/pcscd.comm"))
+    # A path is as long as its bytes in UTF-8.
+    program = Program(directory.with_name("w" + "界" * (room // 3 + 1)))
     output = program.error("pcscd-unavailable", 3, "up", "--pcscd", "private", "--empty")
-    assert "shorter path" in output
+    assert f"choose a world whose path is shorter by {3 * (room // 3 + 1) - room} bytes" in output
+
+
+def test_a_readers_name_has_as_many_bytes_as_pcscd_takes(tmp_path: Path) -> None:
+    output = Program(tmp_path / "w").error("usage", 2, "up", "--detach", "--reader", "リ" * 34)
+    assert "use 1 to 100 bytes" in output
 
 
 @pytest.mark.reader
@@ -157,6 +165,20 @@ def test_live_trace_masks_pins(program: Program, instance: dict[str, Any]) -> No
 
 
 @pytest.mark.reader
+def test_the_end_of_pcscd_is_told(program: Program, instance: dict[str, Any]) -> None:
+    assert not instance["pcscd"]["ended"]
+    children = Path(f"/proc/{instance['pid']}/task/{instance['pid']}/children").read_text().split()
+    (pcscd,) = (pid for pid in children if Path(f"/proc/{pid}/comm").read_text() == "pcscd\n")
+    os.kill(int(pcscd), signal.SIGKILL)
+    until(lambda: program.json("status")["pcscd"]["ended"], "the instance notices the end of pcscd")
+    assert "pcscd has ended" in program.run("status").stdout
+    program.run("card", "remove", "0")
+    assert "kazashi down" in program.error("pcscd-unavailable", 3, "card", "insert", "hanako")
+    checks = {check["check"]: check for check in program.json("doctor", expect=3)}
+    assert checks["instance"]["detail"] == "its pcscd has ended"
+
+
+@pytest.mark.reader
 def test_instance_starts_again_after_sigkill(program: Program, instance: dict[str, Any]) -> None:
     responses = send(instance["pcscd"]["environment"], instance["slots"][0]["reader"], SELECT_JPKI, WRONG)
     assert responses == ["9000", "63c2"]
@@ -174,8 +196,7 @@ def test_doctor_suggests_a_remedy_for_each_problem(program: Program, tmp_path: P
     findings = {finding["check"]: finding for finding in program.json("doctor")}
     assert findings["program pcscd"]["ok"]
     assert findings["vpcd driver"]["ok"]
-    assert "every network interface" in findings["vpcd's ports"]["detail"]
-    assert "nft" in findings["vpcd's ports"]["remedy"]
+    assert findings["vpcd's ports"]["detail"].startswith("not open")
     assert all(finding["ok"] for finding in findings.values()), "nothing is wrong on this machine"
     for finding in examine(open_world(tmp_path / "w")):
         assert finding.ok or finding.remedy, f"{finding.check} has no remedy"

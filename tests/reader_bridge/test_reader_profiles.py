@@ -343,3 +343,5 @@ def test_a_profile_can_be_a_file(tmp_path: Path) -> None:
         reader_profile(str(file.with_name("other.toml")))
     with pytest.raises(NoSuchProfile, match="there are contact, contactless"):
         reader_profile("mine")
+    with pytest.raises(NoSuchProfile, match=r"none\.toml cannot be read: No such file"):
+        reader_profile(str(file.with_name("none.toml")))

@@ -311,6 +311,20 @@ def test_decoded_journal_names_files_and_hides_the_pin(world: World, tmp_path: P
     ]
 
 
+def test_a_trace_that_begins_in_the_middle_has_no_wrong_file() -> None:
+    """`reader trace` shows the latest exchanges only, and the card may have selected a file before."""
+    decoder = Decoder(structure())
+
+    def line(command: str, response: str = "9000") -> str:
+        return decoder.line(Exchange(0, 0, bytes.fromhex(command), bytes.fromhex(response)))
+
+    assert line("00B0010000").startswith("READ BINARY the current file from 256")
+    line(SELECT_JPKI.hex())
+    assert line("00B0000000", "6986").startswith("READ BINARY no file from 0")
+    line("00A4020C02000A")
+    assert line("00B0000000").startswith("READ BINARY authentication certificate (000A) from 0")
+
+
 def test_decoder_accepts_malformed_commands() -> None:
     decoder = Decoder(())
     for command in (b"", b"\0", b"\0\x20\0\x80\x02", bytes.fromhex("00A40000"), bytes.fromhex("8099000001AA")):

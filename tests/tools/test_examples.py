@@ -71,14 +71,16 @@ def test_programs_in_other_languages_host_a_card(tmp_path: Path, program: list[s
         send(running.client_environment(), endpoint.reader, "00B0000000")
         done = subprocess.run(
             ["opensc-tool", "--reader", endpoint.reader, "--atr", "--send-apdu", "00A4040C08F04B415A41534849",
-             "--send-apdu", "00B0000600", "--send-apdu", "00A4040C0100", "--send-apdu", "00CA0000"],
+             "--send-apdu", "00B0000600", "--send-apdu", "00A4040C0100", "--send-apdu", "00CA0000",
+             "--send-apdu", "00B0000004"],
             env={**os.environ, **running.client_environment()},
             capture_output=True, text=True, check=True, timeout=LIMIT,
         )  # fmt: skip
         assert "3b:80:01:81" in done.stdout
         assert "from " in done.stdout, "the file from its sixth byte on, as text"
+        assert done.stdout.endswith("48 65 6C 6C Hell\n"), "as many bytes as the last command asks for"
         assert [line.split()[1] for line in done.stdout.splitlines() if "SW1" in line] == [
-            "(SW1=0x90,", "(SW1=0x90,", "(SW1=0x6A,", "(SW1=0x6D,"
+            "(SW1=0x90,", "(SW1=0x90,", "(SW1=0x6A,", "(SW1=0x6D,", "(SW1=0x90,"
         ]  # fmt: skip
     finally:
         host.kill()

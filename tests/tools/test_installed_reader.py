@@ -64,6 +64,7 @@ start() {
 start "$@"
 echo "pcscd runs as $(stat -c %u /proc/$pcscd)"
 run up --detach --json --no-services --pcscd system
+"$python" -m kazashi --world "$world-2" up --detach --no-services --pcscd system || echo "second instance: $?"
 opensc-tool --reader "Town Hall 00 00" --name
 kill $pcscd && while kill -0 $pcscd 2>/dev/null; do sleep 0.05; done
 start "$@" # the card lies in the reader before the first client comes
@@ -92,7 +93,8 @@ def test_installed_reader_serves_under_the_units_restrictions(tmp_path: Path) ->
     assert done.returncode == 0, output + done.stderr
     assert f"pcscd runs as {990 if root else 0}" in output
     assert '"ours": false' in output
-    assert "\njpki\n" in output
+    assert "second instance: 3\njpki\n" in output
+    assert "another program hosts the cards of Town Hall 00 00, Second 01 00, Second 01 01" in done.stderr
     assert "the first client: jpki\n" in output
     assert output.count("FRIENDLYNAME") == output.count("0755 root - -\n") - 1 == 2
     assert "[reader-not-installed]" in done.stderr

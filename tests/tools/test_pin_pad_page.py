@@ -112,6 +112,7 @@ def test_a_pin_typed_on_the_command_line_reaches_the_card(program: Program) -> N
     assert client.output()[-1] == "9000"
     client = Client(program)
     program.error("not-digits", 2, "reader", "pin", "0", "12x4")
+    program.error("usage", 2, "reader", "pin", "0")
     program.run("reader", "pin", "0", "--cancel")
     assert client.output()[-1] == "6401"
     program.error("no-pin-wanted", 2, "reader", "pin", "0", "1234")

@@ -93,9 +93,11 @@ def test_commands_say_that_vpcd_stands_in_and_why(tmp_path: Path, without_driver
         assert status["pcscd"]["stand_in"] == f"{REASON}; {REMEDY}"
         assert len(status["slots"]) == 2
         doctor = kazashi("--world", str(world), "doctor", "--json", **without_driver)
-        (driver,) = (check for check in json.loads(doctor.stdout) if check["check"] == "reader driver")
-        assert driver["detail"] == f"{REASON}; vpcd's readers stand in for it"
-        assert driver["remedy"] == REMEDY
+        checks = {check["check"]: check for check in json.loads(doctor.stdout)}
+        assert checks["reader driver"]["detail"] == f"{REASON}; vpcd's readers stand in for it"
+        assert checks["reader driver"]["remedy"] == REMEDY
+        assert "every network interface" in checks["vpcd's ports"]["detail"]
+        assert "nft" in checks["vpcd's ports"]["remedy"]
 
 
 def test_a_stand_in_fails_the_demo(tmp_path: Path, without_driver: dict[str, Any]) -> None:

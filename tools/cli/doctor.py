@@ -80,14 +80,15 @@ class DoctorCheck:
 
 def examine(world: World | None) -> list[DoctorCheck]:
     """Run all checks. The running instance is checked only if there is a world."""
+    driver = _driver()
     return [
         _installation(),
         *_programs(),
         *_optional_programs(),
-        _driver(),
+        driver,
         *_files(),
         _namespaces(),
-        *_pcscd(),
+        *_pcscd(driver),
         *_instance(world),
         *_stores(world),
         *_cards(world),
@@ -161,7 +162,7 @@ def _namespaces() -> DoctorCheck:
     )
 
 
-def _pcscd() -> Iterator[DoctorCheck]:
+def _pcscd(driver: DoctorCheck) -> Iterator[DoctorCheck]:
     pcscd = system_pcscd()
     if pcscd is None:
         listening = listens(SYSTEM_DIRECTORY / SOCKET_NAME)
@@ -175,6 +176,10 @@ def _pcscd() -> Iterator[DoctorCheck]:
     else:
         readers = ", ".join(endpoint.reader for endpoint in pcscd.endpoints)
         yield DoctorCheck("system's pcscd", True, f"is running, with the virtual slots {readers}")
+    if not driver.remedy and (pcscd is None or pcscd.driver != "vpcd"):
+        detail = "not open: the readers are of our own driver, unless up is called with --vpcd or --open-ports"
+        yield DoctorCheck("vpcd's ports", True, detail)
+        return
     closed = network_namespaces()
     yield DoctorCheck(
         "vpcd's ports",
@@ -198,7 +203,10 @@ def _instance(world: World | None) -> Iterator[DoctorCheck]:
     except control.NotRunning:
         yield DoctorCheck("instance", True, "is not running", "kazashi up --detach")
         return
-    yield DoctorCheck("instance", True, f"is running as process {status['pid']}")
+    if status["pcscd"]["ended"]:
+        yield DoctorCheck("instance", False, "its pcscd has ended", "kazashi down, then kazashi up")
+    else:
+        yield DoctorCheck("instance", True, f"is running as process {status['pid']}")
 
 
 def _stores(world: World | None) -> Iterator[DoctorCheck]:

@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +16,7 @@ from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.card.rule import rule_of
 from kazashi.card_management.order import image_path
 from kazashi.reader_bridge import control
+from kazashi.reader_bridge.endpoint import DriverEndpoint
 from kazashi.reader_bridge.fault_script import read_fault_script
 from kazashi.reader_bridge.host import NoSuchSlot, Presentation, ReaderHost
 from kazashi.reader_bridge.journal import JournalEntry
@@ -68,7 +69,13 @@ def choose_pcscd(
     if where in ("auto", "system") and not profiles:
         running = system_pcscd()
         if running is not None:
-            return running
+            taken = [slot.reader for slot in running.endpoints if isinstance(slot, DriverEndpoint) and slot.is_hosted()]
+            if free := tuple(slot for slot in running.endpoints if slot.reader not in taken):
+                return replace(running, endpoints=free)
+            if where == "system":
+                raise PcscdUnavailable(
+                    f"another program hosts the cards of {', '.join(taken)}; stop it, or use --pcscd private"
+                )
         if where == "system":
             raise PcscdUnavailable(
                 "no pcscd with a virtual reader of yours is running; start it (systemctl start pcscd), install a "
@@ -80,7 +87,7 @@ def choose_pcscd(
     pcscd = start_pcscd(world.run, names, private=not own, slots=slots, vpcd=vpcd, open_ports=open_ports)
     if profiles and pcscd.driver != "kazashi":
         pcscd.stop()
-        reason = pcscd.stand_in or "without --vpcd and --open-ports"
+        reason = pcscd.stand_in or "leave out --vpcd and --open-ports"
         raise PcscdUnavailable(f"readers with profiles need our own driver; {reason}")
     return pcscd
 
@@ -103,6 +110,7 @@ class InstanceProcess:
             "world": str(self.world.directory),
             "pcscd": {
                 "ours": self.pcscd.process is not None,
+                "ended": self.pcscd.has_ended,
                 "socket": str(self.pcscd.socket_path),
                 "environment": self.pcscd.client_environment(),
                 "driver": self.pcscd.driver,
@@ -212,6 +220,11 @@ class InstanceProcess:
         return self.host.find(str(reference))
 
     def _slot_for(self, request: dict[str, Any]) -> Slot:
+        """Return the slot for a new card. Raises NoSuchSlot, and PcscdUnavailable if no client would ever see it."""
+        if self.pcscd.has_ended:
+            raise PcscdUnavailable(
+                f"pcscd has ended (log: {self.world.run / 'pcscd.log'}); start again: kazashi down, then kazashi up"
+            )
         return self._find(request["slot"]) if request.get("slot") else self.host.first_empty()
 
     def _seen(self, slot: Slot) -> control.Answer:

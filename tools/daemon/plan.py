@@ -49,8 +49,11 @@ class InstancePlan:
 
     def __post_init__(self) -> None:
         """Raise ValueError for an invalid name of a reader."""
-        for name in self.readers:
-            checked_name(name, "reader")
+        if self.readers:
+            from kazashi.reader_bridge.pcscd import checked_reader_name
+
+            for name in self.readers:
+                checked_reader_name(checked_name(name, "reader"))
 
     @property
     def reader_names(self) -> tuple[str, ...]:
@@ -66,7 +69,7 @@ class InstancePlan:
         return Presentation(self.contactless, self.reset_keeps_status, faults)
 
     def reader_profiles(self) -> list[ReaderProfile]:
-        """Return the profiles of the readers after the plain ones. Raises NoSuchProfile, BadProfile and OSError."""
+        """Return the profiles of the readers after the plain ones. Raises NoSuchProfile and BadProfile."""
         from kazashi.reader_bridge.profile import reader_profile
 
         return [reader_profile(name) for name in self.profiles]

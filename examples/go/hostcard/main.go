@@ -26,8 +26,12 @@ func card(command []byte) []byte {
 	switch {
 	case len(command) > 5 && command[1] == 0xA4 && bytes.HasPrefix(command[5:], aid):
 		return []byte{0x90, 0x00}
-	case len(command) > 3 && command[1] == 0xB0 && int(command[2])<<8|int(command[3]) <= len(contents):
-		return append(append([]byte{}, contents[int(command[2])<<8|int(command[3]):]...), 0x90, 0x00)
+	case len(command) > 4 && command[1] == 0xB0 && int(command[2])<<8|int(command[3]) <= len(contents):
+		rest := contents[int(command[2])<<8|int(command[3]):]
+		if le := int(command[4]); le > 0 && le < len(rest) { // Le 00 is 256
+			rest = rest[:le]
+		}
+		return append(append([]byte{}, rest...), 0x90, 0x00)
 	case len(command) > 1 && command[1] == 0xA4:
 		return []byte{0x6A, 0x82}
 	}

@@ -180,10 +180,13 @@ def doctor(context: click.Context, fix: bool) -> Reply:
 def status_in_words(reply: dict[str, Any]) -> str:
     """Describe an instance's status as text, from its reply to `status`."""
     lines = [slots_in_words(reply["slots"])]
+    if reply["pcscd"]["ended"]:
+        lines.append("pcscd has ended, and no client finds a reader. Start again: kazashi down, then kazashi up")
     if reply["pcscd"]["environment"]:
         lines.append('This pcscd is private; to let clients in a shell find it: eval "$(kazashi reader env)"')
-    if reply["pcscd"]["stand_in"]:
-        lines.append(f"These are vpcd's readers, because {reply['pcscd']['stand_in']}")
+    if reply["pcscd"]["driver"] == "vpcd":
+        reason = reply["pcscd"]["stand_in"]
+        lines.append("These are vpcd's readers" + (f", because {reason}" if reason else "."))
     if reply["pcscd"]["open_ports"]:
         lines.append(
             f"vpcd's ports {', '.join(map(str, reply['pcscd']['open_ports']))} are open: everybody who can reach this"

@@ -77,8 +77,11 @@ def reader_pin(context: click.Context, slot: str, digits: str, cancel: bool) -> 
 
     The pad must wait for a PIN. The digits are followed by the confirmation key. The console has the keys, too.
     """
+    from kazashi.assembly.errors import UsageError
     from kazashi.reader_bridge.control import ControlRejected
 
+    if bool(digits) == cancel:
+        raise UsageError("type the digits, or --cancel")
     if cancel:
         reply = ask(context, "pin", slot=slot, key="cancel")
         return Reply(reply, f"the entry at {reply['reader']} is cancelled")
