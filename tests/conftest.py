@@ -121,8 +121,11 @@ def chip(image: Path) -> Chip:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL of a real PostgreSQL server, started for the tests."""
-    with server() as url:
+    """The URL of a real PostgreSQL server, started for the tests.
+
+    It leaves writing to the disk to the operating system: tests kill its clients, never the machine.
+    """
+    with server("fsync=off", "full_page_writes=off") as url:
         yield url
 
 

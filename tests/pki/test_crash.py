@@ -32,9 +32,9 @@ pytestmark = pytest.mark.crash
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Path:
+def prepared(module_path: Path, keys: SharedKeySource) -> Path:
     """A world in which Hanako and Taro are registered, and Hanako has a card."""
-    template = tmp_path_factory.mktemp("crash") / "template"
+    template = module_path / "template"
     institutions = new_institutions(template, keys)
     institutions.issue_card("hanako", "hanako")
     institutions.resident("taro")
