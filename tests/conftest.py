@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -78,6 +79,14 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A directory for all tests of a module, in memory if there is enough space."""
     with in_memory(tmp_path_factory, "module") as directory:
         yield directory
+
+
+@pytest.fixture
+def temporary_in_memory(module_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what this process makes with `tempfile` be in memory, for samples of benchmarks: only the full ones measure a
+    disk."""
+    module_path.chmod(0o755)  # PostgreSQL runs as another user
+    monkeypatch.setattr(tempfile, "tempdir", str(module_path))
 
 
 @contextmanager
