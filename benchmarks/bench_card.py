@@ -41,13 +41,14 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class CardSize:
-    """How much is measured: runs of both drivers, insertions in each behind ours and behind vpcd, and seconds for which
-    idle slots are watched."""
+    """How much is measured: runs of both drivers, insertions in each behind ours and behind vpcd, seconds for which
+    idle slots are watched, and READ BINARY commands in each of five rounds in process."""
 
     runs: int = 2
     insertions: int = 100
     vpcd_insertions: int = 8
     idle_seconds: float = 10.0
+    reads: int = 100_000
 
 
 def measure(progress: Progress = lambda _: None, size: CardSize | None = None) -> list[Measure]:
@@ -59,7 +60,7 @@ def measure(progress: Progress = lambda _: None, size: CardSize | None = None) -
         progress("issuing a card")
         Institutions(world).issue_card("hanako", "hanako")
         progress("reading in process")
-        in_process = _reads_in_process(world)
+        in_process = _reads_in_process(world, size)
         progress(f"hosting {GOAL_CARDS} cards")
         memory = _memory(world)
         through_pcscd = list(_through_pcscd(world, directory, size, progress))
@@ -146,7 +147,7 @@ def _kazashi(world: Path, *arguments: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
-def _reads_in_process(world: World) -> Measure:
+def _reads_in_process(world: World, size: CardSize) -> Measure:
     chip = Chip(load_card(image_path(world, "hanako")))
     chip.power_on()
     chip.transmit(SELECT_JPKI)
@@ -154,9 +155,9 @@ def _reads_in_process(world: World) -> Measure:
     rates = []
     for _ in range(5):
         begun = time.perf_counter()
-        for _ in range(100_000):
+        for _ in range(size.reads):
             chip.transmit(_READ_256)
-        rates.append(100_000 / (time.perf_counter() - begun))
+        rates.append(size.reads / (time.perf_counter() - begun))
     rate = median(rates)
     return at_least(
         "READ BINARY of 256 bytes in process",

@@ -102,7 +102,7 @@ def _issue_and_write_requests(
 
     plain, fresh = directory / "requests", directory / "requests-nonce"
     _write_requests(plain, [ocsp_request(certificate, None) for certificate in certificates])
-    repeats = max(1, 20_000 // size.asked)
+    repeats = max(1, size.nonces // size.asked)
     _write_requests(fresh, [ocsp_request(certificate, os.urandom(16)) for _ in range(repeats)
                             for certificate in certificates])  # fmt: skip
     answer = Responder(authority).answer(ocsp_request(certificates[0], None))

@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -33,16 +34,25 @@ GOAL_LAG_SECONDS = 1.0
 GOAL_GROWTH_MB = 20.0
 GOAL_CHECK_SECONDS = 60.0
 
-_FLOOD_SECONDS = 10.0
-_WARM_SECONDS = 2.0
 _READ = bytes.fromhex("00B08B0004")
-_ROUNDS, _READS = 20, 300
 
 Progress = Callable[[str], None]
 
 
-def measure(progress: Progress = lambda _: None) -> list[Measure]:
+@dataclass(frozen=True, slots=True)
+class ReaderSize:
+    """How much is measured: rounds of `reads` commands with and without a trace, and the seconds for which commands are
+    sent at the goal's rate, before the measurement and during it."""
+
+    rounds: int = 20
+    reads: int = 300
+    warm_seconds: float = 2.0
+    flood_seconds: float = 10.0
+
+
+def measure(progress: Progress = lambda _: None, size: ReaderSize | None = None) -> list[Measure]:
     """Run every benchmark of the readers on a new instance."""
+    size = size or ReaderSize()
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         world = open_world(Path(name) / "world", seed="bench")
         progress("issuing a card")
@@ -50,11 +60,11 @@ def measure(progress: Progress = lambda _: None) -> list[Measure]:
         with _running(world) as status:
             reader = status["slots"][0]["reader"]
             progress("round trips, with and without a trace")
-            tracing = _tracing(world, reader)
+            tracing = _tracing(world, reader, size)
             progress("checking the reader")
             checking = _checking(reader)
             progress(f"{GOAL_APDUS_PER_SECOND} commands per second, followed by the console")
-            return [tracing, checking, *_console(status, reader)]
+            return [tracing, checking, *_console(status, reader, size)]
 
 
 @contextmanager
@@ -87,16 +97,16 @@ def _traced(world: World) -> Iterator[None]:
         os.waitpid(pid, 0)
 
 
-def _tracing(world: World, reader: str) -> Measure:
+def _tracing(world: World, reader: str, size: ReaderSize) -> Measure:
     """Measure round trips alternately, so that a slow moment of the machine affects both."""
     plain: list[float] = []
     traced: list[float] = []
     with connected(reader) as card:
         card.transmit(SELECT_JPKI)
-        for _ in range(_ROUNDS):
-            plain += timings_ms(lambda: card.transmit(_READ), _READS)
+        for _ in range(size.rounds):
+            plain += timings_ms(lambda: card.transmit(_READ), size.reads)
             with _traced(world):
-                traced += timings_ms(lambda: card.transmit(_READ), _READS)
+                traced += timings_ms(lambda: card.transmit(_READ), size.reads)
     ours, peer = median(traced), median(plain)
     return at_most("APDU round trip while traced", "ms", ours, peer, "not traced", ours / peer, GOAL_TRACING)
 
@@ -110,7 +120,7 @@ def _checking(reader: str) -> Measure:
     return at_most(name, "s", report.seconds, GOAL_CHECK_SECONDS, "the goal", ratio, 1)
 
 
-def _console(status: dict[str, Any], reader: str) -> list[Measure]:
+def _console(status: dict[str, Any], reader: str, size: ReaderSize) -> list[Measure]:
     """Measure the trace on the console's page while commands are sent at the goal's rate: its delay, the lines that are
     left out, and the growth of the console's memory."""
     origin = status["console"].partition("/?")[0]
@@ -132,15 +142,15 @@ def _console(status: dict[str, Any], reader: str) -> list[Measure]:
         watching = threading.Thread(target=watch)
         watching.start()
         with connected(reader) as card:
-            _flood(card, _WARM_SECONDS)
+            _flood(card, size.warm_seconds)
             before = _resident_mb(pid)
             lags.clear()
-            sent = _flood(card, _FLOOD_SECONDS)
+            sent = _flood(card, size.flood_seconds)
         time.sleep(1.0)
         growth = _resident_mb(pid) - before
         os.kill(pid, signal.SIGTERM)  # this also ends the stream
         watching.join()
-    rate = sent / _FLOOD_SECONDS
+    rate = sent / size.flood_seconds
     lag = sorted(lags)[int(len(lags) * 0.99)]
     name = f"console delay at {rate:,.0f} APDUs/s, p99"
     left_out = f"the goal; {seen[1]} of {seen[0] + seen[1]} lines left out"

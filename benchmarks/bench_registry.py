@@ -47,7 +47,7 @@ def measure_registry(directory: Path, keys: SharedKeySource, size: WorldSize, pr
         1,
     )
     progress("events among few and among many")
-    among_few, among_many = _event_ms(small), _event_ms(institutions)
+    among_few, among_many = (_event_ms(world, size.events) for world in (small, institutions))
     yield at_most(
         f"an event among {size.residents:,} residents",
         "ms",
@@ -79,7 +79,7 @@ def people(count: int) -> Iterator[tuple[int, dict[str, Any]]]:
         }  # fmt: skip
 
 
-def _event_ms(institutions: Institutions, count: int = 200) -> float:
+def _event_ms(institutions: Institutions, count: int) -> float:
     """Return the median time in milliseconds to record an event and deliver it everywhere."""
     taken = []
     for number in range(count):

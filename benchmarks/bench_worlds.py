@@ -23,17 +23,20 @@ Progress = Callable[[str], None]
 class WorldSize:
     """The size of the benchmark.
 
-    `entries` is the length of the single list. The nightly batch has `revocations` in `partitions` lists. `issued` is
-    the number of certificates to issue, `asked` the number of certificates in OCSP requests, and `seconds` the duration
-    of the load.
+    `entries` is the length of the single list. The nightly batch has `revocations` in `partitions` lists. `events` is
+    the number of events to record among 1,000 residents, and again among `residents`. `issued` is the number of
+    certificates to issue, `asked` the number of certificates in OCSP requests, `nonces` the number of requests with
+    nonces, and `seconds` the duration of the load.
     """
 
     entries: int = 1_000_000
     revocations: int = 10_000_000
     partitions: int = 1892
     residents: int = 1_000_000
+    events: int = 200
     issued: int = 3000
     asked: int = 2000
+    nonces: int = 20_000
     seconds: int = 6
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import zip_longest
@@ -80,6 +81,14 @@ def module_path(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield directory
 
 
+@pytest.fixture
+def temporary_in_memory(module_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let what this process makes with `tempfile` be in memory, for samples of benchmarks: only the full ones measure a
+    disk."""
+    module_path.chmod(0o755)  # PostgreSQL runs as another user
+    monkeypatch.setattr(tempfile, "tempdir", str(module_path))
+
+
 @contextmanager
 def in_memory(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
     """A directory in memory, or on the disk if there is not enough space."""
@@ -121,8 +130,11 @@ def chip(image: Path) -> Chip:
 
 @pytest.fixture(scope="session")
 def postgresql() -> Iterator[str]:
-    """The URL of a real PostgreSQL server, started for the tests."""
-    with server() as url:
+    """The URL of a real PostgreSQL server, started for the tests.
+
+    It leaves writing to the disk to the operating system: tests kill its clients, never the machine.
+    """
+    with server("fsync=off", "full_page_writes=off") as url:
         yield url
 
 

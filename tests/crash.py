@@ -6,9 +6,12 @@ Between two such moments nothing changes on disk, so killing at each of them in 
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
 
 from benchmarks.reliability.moments import before_each_moment
 
@@ -33,6 +36,32 @@ def killed_at(moment: int, action: Callable[[], object]) -> bool:
         return True
     assert os.waitstatus_to_exitcode(status) == 0, "the action failed by itself"
     return False
+
+
+def left_at_each_moment(home: Path, action: Callable[[], object]) -> Iterator[Path]:
+    """Run an action once, in a child process that copies a directory at each moment, and yield the copies; the last is
+    of the end. Each is what SIGKILL at that moment would leave, without running the action again for each.
+
+    A copy is deleted when the next one is wanted. Raises AssertionError if the action fails by itself.
+    """
+    moments = count(1)
+
+    def copy() -> None:
+        shutil.copytree(home, home.with_name(f"{home.name}-{next(moments)}"), symlinks=True)
+
+    def copying() -> None:
+        before_each_moment(copy)
+        action()
+        copy()
+        os.kill(os.getpid(), signal.SIGKILL)  # nothing is tidied up
+
+    assert killed_at(0, copying)
+    for moment in count(1):
+        left = home.with_name(f"{home.name}-{moment}")
+        if not left.exists():
+            break
+        yield left
+        shutil.rmtree(left)
 
 
 def arm(moment: int) -> None:

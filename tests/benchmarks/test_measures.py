@@ -61,7 +61,7 @@ SMALL_CARD = """
 import dataclasses, json
 from benchmarks.bench_card import CardSize, measure
 if __name__ == "__main__":
-    print(json.dumps([dataclasses.asdict(one) for one in measure(size=CardSize(1, 3, 1, 2.5))]))
+    print(json.dumps([dataclasses.asdict(one) for one in measure(size=CardSize(1, 3, 1, 2.5, 1000))]))
 """
 
 
@@ -77,9 +77,19 @@ def test_bench_card_takes_every_measure() -> None:
         assert measure["ratio"] > 0
 
 
+SMALL_READER = """
+import dataclasses, json
+from benchmarks.bench_reader import ReaderSize, measure
+if __name__ == "__main__":
+    print(json.dumps([dataclasses.asdict(one) for one in measure(size=ReaderSize(3, 100, 0.5, 2.0))]))
+"""
+
+
 @pytest.mark.reader
-def test_bench_reader_takes_every_measure() -> None:
-    tracing, checking, offered, behind, growth = measured("reader")
+@pytest.mark.parametrize("full", [False, pytest.param(True, marks=pytest.mark.long)], ids=["sample", "full"])
+def test_bench_reader_takes_every_measure(full: bool) -> None:
+    measures = measured("reader") if full else json.loads(run(sys.executable, "-c", SMALL_READER))
+    tracing, checking, offered, behind, growth = measures
     assert tracing["name"] == "APDU round trip while traced"
     assert min(tracing["ours"], tracing["peer"], checking["ours"], offered["ours"], behind["ours"]) > 0
     assert checking["ratio"] == pytest.approx(checking["ours"] / 60)
@@ -95,8 +105,11 @@ PKI_NAMES = (
 )  # fmt: skip
 
 
+@pytest.mark.usefixtures("temporary_in_memory")
 def test_bench_pki_takes_every_measure() -> None:
-    size = WorldSize(3000, 20_000, partitions=20, residents=300, issued=100, asked=50, seconds=1)
+    size = WorldSize(
+        3000, 20_000, partitions=20, residents=300, events=20, issued=100, asked=50, nonces=1000, seconds=1
+    )
     measures = bench_pki.measure(size=size)
     assert len(measures) == len(PKI_NAMES)
     for measurement, name in zip(measures, PKI_NAMES, strict=True):

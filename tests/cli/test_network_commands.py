@@ -350,6 +350,7 @@ def test_a_dead_person_s_folder_is_closed(everything: Everything, page: Page) ->
     assert institutions.offices.national.platform.operator_sees() == {}
 
 
+@pytest.mark.usefixtures("temporary_in_memory")
 def test_network_benchmark_takes_every_measure() -> None:
     size = bench_network.NetworkSize(
         conversions=2_000, towns=4, people=4, questions=40, residents=500, bodies=2, holders=40

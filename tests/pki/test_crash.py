@@ -25,16 +25,16 @@ from kazashi.pki.authority import FIRST_SERIAL
 from kazashi.resident_registry.event import MoveWithin
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource
-from tests.crash import killed_at
+from tests.crash import killed_at, left_at_each_moment
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, new_institutions, standing
 
 pytestmark = pytest.mark.crash
 
 
 @pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Path:
+def prepared(module_path: Path, keys: SharedKeySource) -> Path:
     """A world in which Hanako and Taro are registered, and Hanako has a card."""
-    template = tmp_path_factory.mktemp("crash") / "template"
+    template = module_path / "template"
     institutions = new_institutions(template, keys)
     institutions.issue_card("hanako", "hanako")
     institutions.resident("taro")
@@ -58,20 +58,17 @@ def kill_at_each_moment(
     template: Path, keys: SharedKeySource, action: Callable[[Institutions], object],
     check: Callable[[Institutions], None],
 ) -> None:  # fmt: skip
-    """Kill the action at each moment in turn; restart and check each time."""
-    moment = 1
-    while True:
-        home = Path(shutil.copytree(template, template.parent / f"copy-{moment}"))
-        killed = killed_at(moment, lambda home=home: action(Institutions(open_world(home, keys=keys))))  # type: ignore[misc]
-        again = Institutions(open_world(home, keys=keys))
+    """Open what a kill at each moment of the action would leave, and check each time."""
+    home = Path(shutil.copytree(template, template.parent / "home"))
+    moments = 0
+    for left in left_at_each_moment(home, lambda: action(Institutions(open_world(home, keys=keys)))):
+        moments += 1
+        again = Institutions(open_world(left, keys=keys))
         again.settle()
         check(again)
         again.world.close()
-        shutil.rmtree(home)
-        if not killed:
-            break
-        moment += 1
-    assert moment > 5, "the action made hardly anything durable"
+    shutil.rmtree(home)
+    assert moments > 5, "the action made hardly anything durable"
 
 
 def check_serials(institutions: Institutions) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -65,11 +66,11 @@ def run_exchange(network: Network, paper: Path) -> None:
 
 
 def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    prepare(tmp_path / "prepared")
     moment, killed = 0, True
     while killed:
         moment += 1
-        home = tmp_path / f"w{moment}"
-        prepare(home)
+        home = Path(shutil.copytree(tmp_path / "prepared", tmp_path / f"w{moment}"))
         paper = home.with_suffix(".paper")
 
         def exchange(home: Path = home, paper: Path = paper) -> None:
@@ -93,4 +94,5 @@ def test_a_kill_at_any_moment_loses_and_doubles_nothing(tmp_path: Path) -> None:
         waiting += [interface.outbox.waiting(interface.store) for interface in network.interfaces]
         assert waiting == [0, 0, 0]
         network.world.close()
+        shutil.rmtree(home)
     assert moment > 20

@@ -181,6 +181,7 @@ def _children(pid: int) -> list[int]:
 
 
 @pytest.mark.reader
+@pytest.mark.usefixtures("temporary_in_memory")
 def test_the_points_benchmark_takes_every_measure() -> None:
     size = bench_points.PointsSize(
         taps=2, tills=4, batch=5, batches=2, customers=20, ledger=2000, backlog=20, workers=1,
