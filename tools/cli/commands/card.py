@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -138,6 +138,25 @@ def card_renew(context: click.Context, name: str) -> Reply:
     """
     kinds = [kind.code for kind in institutions_of(context).cards.renew(name)]
     return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")
+
+
+@card.command("terminal")
+@click.argument("public_key", type=click.File("rb"))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path),
+              help="Write the certificate to this file.")  # fmt: skip
+@replies
+@click.pass_context
+def card_terminal(context: click.Context, public_key: IO[bytes], out: Path) -> Reply:
+    """Certify a terminal that logs in without a PIN.
+
+    PUBLIC_KEY is a file with an RSA key of 2048 bits in PEM (openssl rsa -pubout). The cards of this world accept the
+    certificate, and let the terminal use the authentication key (docs/card.md).
+    """
+    from kazashi.assembly.terminals import terminal_certificate
+
+    certificate = terminal_certificate(institutions_of(context), public_key.read())
+    out.write_bytes(certificate)
+    return Reply({"certificate": certificate.hex(), "file": str(out)}, f"The terminal's certificate is in {out}")
 
 
 @card.command("reset")
