@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kazashi.tools.cli.commands.card_free_area import application, ordinance
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -14,6 +15,10 @@ from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_w
 @click.group()
 def card() -> None:
     """Make, renew, show, insert and remove cards."""
+
+
+card.add_command(application)
+card.add_command(ordinance)
 
 
 @card.command("new")
@@ -194,6 +199,7 @@ def made(
 
 
 def _card_in_words(described: dict[str, Any]) -> str:
-    lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict)]
+    lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict | list)]
+    lines += [f"application          {row['application']} ({row['aid']})" for row in described.get("applications", [])]
     lines += ["retries left"] + [f"  {name:40} {value}" for name, value in described.get("tries left", {}).items()]
     return "\n".join(lines)
