@@ -10,6 +10,7 @@ from pathlib import Path
 from kazashi.applets import card_manager, card_surface, common_card, free_area, input_support, jpki, juki
 from kazashi.applets.applet import CONTACT_ATR, Applet
 from kazashi.applets.holder import Personalisation
+from kazashi.applets.juki_card import JUKI_CARD
 from kazashi.applets.model import DeviceModel
 from kazashi.card.card import Card
 from kazashi.card.contents import ApplicationContents, CardContents
@@ -23,7 +24,7 @@ INDIVIDUAL_NUMBER_CARD = DeviceModel(
     free_area.APPLETS,
 )
 
-MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD,)}
+MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD, JUKI_CARD)}
 """All models by name. A card image without the text MODEL_TEXT is an individual number card."""
 
 MODEL_TEXT = "model"
@@ -48,7 +49,7 @@ def install(
         store = MemoryStore(
             {Reference(aid, fid): pin for aid, written in contents.items() for fid, pin in written.pins.items()}
         )
-    return Card(applications, store, contact_atr)
+    return Card(applications, store, contact_atr, model.atqb)
 
 
 def all_applets(loaded: Sequence[Applet] = ()) -> tuple[Applet, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,9 @@ from kazashi.card.contents import CardContents
 from kazashi.card.image import DamagedImage, ImageMissing, ImageUnreadable, read_image
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 from kazashi.card_management.free_area import applications_in, without_applications
+from kazashi.card_management.juki_card import issue_juki_card
 from kazashi.card_management.order import image_path, usual_order
+from kazashi.world.clock import JST
 from kazashi.world.home import World
 from kazashi.world.names import checked_name
 
@@ -73,3 +76,25 @@ def make_card(
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
     pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
     return institutions.cards.issue(name, replace(order, pins=pins, length_form=length_form))
+
+
+def make_juki_card(
+    institutions: Institutions, name: str, resident: str, issued: str | None = None, password: str = "ABC123"
+) -> Path:
+    """Issue a Juki card to a person in the registry or to a sample resident, and return the path of its image.
+
+    `issued` is a day (ISO); None is today. Raises UsageError, JukiCardRejected, ImageExists and NoSuchResident.
+    """
+    now = institutions.world.clock.now()
+    if not SIGNATURE_PASSWORD.accepts(password.encode()):
+        raise UsageError(f"--password takes {SIGNATURE_PASSWORD.words}")
+    try:
+        checked_name(name, "card", "/")
+        day = now if issued is None else datetime.combine(date.fromisoformat(issued), time(12), JST)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if day > now:
+        raise UsageError(f"--issued {issued} is later than today")
+    return issue_juki_card(
+        institutions.world, institutions.authorities, institutions.resident(resident), name, day, password
+    )

@@ -55,6 +55,27 @@ def card_new(
     return Reply(description, _card_in_words(description))
 
 
+@card.command("juki")
+@click.argument("resident", shell_complete=holders)
+@click.option("--name", help="The card's name (default: RESIDENT-juki).")
+@click.option("--issued", metavar="YYYY-MM-DD", help="The day of issue, up to 2015-12-22 (default: today).")
+@click.option("--password", default="ABC123", show_default=True, help="Signature password: 6 to 16 of A-Z and 0-9.")
+@replies
+@click.pass_context
+def card_juki(context: click.Context, resident: str, name: str | None, issued: str | None, password: str) -> Reply:
+    """Issue a Juki card, the older medium.
+
+    A Juki card (住基カード) has a signature certificate of three years. The authority here began on 2015-10-20, and the
+    last one was issued on 2015-12-22. It is revoked when its holder gets an Individual Number Card.
+    """
+    from kazashi.assembly.cards import described, make_juki_card
+
+    new_world_of(context)
+    make_juki_card(institutions_of(context), name or f"{resident}-juki", resident, issued, password)
+    description = described(world_of(context), name or f"{resident}-juki")
+    return Reply(description, _card_in_words(description))
+
+
 @card.command("list")
 @click.option("--samples", is_flag=True, help="Show the sample residents instead, to whom a card can be issued.")
 @replies
