@@ -41,7 +41,7 @@ CARD_MANAGER = Applet(card_manager.AID, "card manager", objects=(CONTACT_ATR,))
 """What is current after power-up. It has nothing but the contact ATR, from which the program takes it."""
 
 ATQB = bytes.fromhex("000014E0B38191")
-"""The answer to the Type B request in the ATR 3B8880010000 14E0B38191005E of a contactless reader."""
+"""The answer to the Type B request in the ATR 3B888001000014E0B38191005E of a contactless reader."""
 
 JUKI_CARD = DeviceModel("juki card", (CARD_MANAGER, JPKI), atqb=ATQB)
 

@@ -90,11 +90,11 @@ def make_juki_card(
         raise UsageError(f"--password takes {SIGNATURE_PASSWORD.words}")
     try:
         checked_name(name, "card", "/")
-        day = now if issued is None else datetime.combine(date.fromisoformat(issued), time(12), JST)
+        at = now if issued is None else min(now, datetime.combine(date.fromisoformat(issued), time(12), JST))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if day > now:
+    if issued is not None and date.fromisoformat(issued) > now.astimezone(JST).date():
         raise UsageError(f"--issued {issued} is later than today")
     return issue_juki_card(
-        institutions.world, institutions.authorities, institutions.resident(resident), name, day, password
+        institutions.world, institutions.authorities, institutions.resident(resident), name, at, password
     )
