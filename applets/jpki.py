@@ -21,16 +21,16 @@ CERTIFICATE_FILE_SIZE = 2048
 _PRESENT, _ABSENT = 0x8F, 0x00
 
 
-def token_information(serial: str) -> bytes:
+def token_information(serial: str, label: str = "JPKIAPICCTOKEN2") -> bytes:
     """Return the 160 bytes of a PKCS#11 CK_TOKEN_INFO with 32-bit big-endian numbers.
 
-    `serial` has at most 16 ASCII characters.
+    `serial` has at most 16 ASCII characters. By the `label`, clients tell the media of the application apart.
     """
     unavailable = 0xFFFFFFFF
     numbers = (0x0000040D, 1, 0, 1, 0, 16, 6, *[unavailable] * 4)  # flags, sessions, PIN lengths, memory
     return b"".join(
         (
-            b"JPKIAPICCTOKEN2".ljust(32),
+            label.encode("ascii").ljust(32),
             b"1".rjust(32, b"0"),
             b"E16R01NJ".ljust(16),
             serial.encode("ascii").rjust(16, b"0"),

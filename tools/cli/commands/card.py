@@ -7,6 +7,7 @@ from typing import IO, Any
 
 import click
 
+from kazashi.tools.cli.commands.card_free_area import application, ordinance
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -14,6 +15,10 @@ from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_w
 @click.group()
 def card() -> None:
     """Make, renew, show, insert and remove cards."""
+
+
+card.add_command(application)
+card.add_command(ordinance)
 
 
 @card.command("new")
@@ -47,6 +52,27 @@ def card_new(
         length_form=int(length_form, 16),
     )
     description = described(world_of(context), name or resident)
+    return Reply(description, _card_in_words(description))
+
+
+@card.command("juki")
+@click.argument("resident", shell_complete=holders)
+@click.option("--name", help="The card's name (default: RESIDENT-juki).")
+@click.option("--issued", metavar="YYYY-MM-DD", help="The day of issue, up to 2015-12-22 (default: today).")
+@click.option("--password", default="ABC123", show_default=True, help="Signature password: 6 to 16 of A-Z and 0-9.")
+@replies
+@click.pass_context
+def card_juki(context: click.Context, resident: str, name: str | None, issued: str | None, password: str) -> Reply:
+    """Issue a Juki card, the older medium.
+
+    A Juki card (住基カード) has a signature certificate of three years. The authority here began on 2015-10-20, and the
+    last one was issued on 2015-12-22. It is revoked when its holder gets an Individual Number Card.
+    """
+    from kazashi.assembly.cards import described, make_juki_card
+
+    new_world_of(context)
+    make_juki_card(institutions_of(context), name or f"{resident}-juki", resident, issued, password)
+    description = described(world_of(context), name or f"{resident}-juki")
     return Reply(description, _card_in_words(description))
 
 
@@ -213,6 +239,7 @@ def made(
 
 
 def _card_in_words(described: dict[str, Any]) -> str:
-    lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict)]
+    lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict | list)]
+    lines += [f"application          {row['application']} ({row['aid']})" for row in described.get("applications", [])]
     lines += ["retries left"] + [f"  {name:40} {value}" for name, value in described.get("tries left", {}).items()]
     return "\n".join(lines)
