@@ -7,7 +7,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from kazashi.applets import card_manager, card_surface, common_card, free_area, input_support, jpki, juki
+from kazashi.applets import (
+    card_manager,
+    card_surface,
+    common_card,
+    drivers_licence,
+    free_area,
+    input_support,
+    jpki,
+    juki,
+)
 from kazashi.applets.applet import CONTACT_ATR, Applet
 from kazashi.applets.holder import Personalisation
 from kazashi.applets.juki_card import JUKI_CARD
@@ -21,7 +30,7 @@ from kazashi.card.store import CardStore, MemoryStore, Reference
 INDIVIDUAL_NUMBER_CARD = DeviceModel(
     "individual number card",
     tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card)),
-    free_area.APPLETS,
+    (*free_area.APPLETS, drivers_licence.APPLET),
 )
 
 MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD, JUKI_CARD)}

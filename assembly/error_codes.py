@@ -114,6 +114,7 @@ CODES = (
     ErrorCode("kazashi.card_management.free_area", "NotLoaded", "no-such-application", Exit.USAGE),
     ErrorCode("kazashi.card_management.juki_card", "JukiCardRejected", "juki-card-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.card_management.free_area", "NotInUse", "card-not-in-use", Exit.NEGATIVE),
+    ErrorCode("kazashi.card_management.drivers_licence", "LicenceRejected", "licence-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.card_management.free_area", "NotByOrdinance", "not-by-ordinance", Exit.NEGATIVE),
     ErrorCode("kazashi.card_management.free_area", "OrdinanceRejected", "ordinance-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.world.home", "WorldMissing", "world-missing", Exit.USAGE),

@@ -8,6 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kazashi.card_management.drivers_licence import LicencePolice
 from kazashi.card_management.free_area import MunicipalCounters
 from kazashi.card_management.management import CardManagement, CaseState, CaseType
 from kazashi.card_management.order import Order, usual_order
@@ -94,6 +95,11 @@ class Institutions:
     def counters(self) -> MunicipalCounters:
         """The municipalities' card counters."""
         return MunicipalCounters(self.world, self.cards, self._holder_of_card)
+
+    @cached_property
+    def police(self) -> LicencePolice:
+        """The police, who write driver's licences onto cards."""
+        return LicencePolice(self.world, self.cards, self._holder_of_card)
 
     def _holder_of_card(self, number: str) -> Resident:
         """The holder of the card with a number, which the authority has in its records of certificates."""

@@ -1,4 +1,4 @@
-"""Terminals that log in with a card without its PIN: their certificates."""
+"""What programs at a counter need: the certificates of terminals, and the keys that check driver's licences."""
 
 from __future__ import annotations
 
@@ -24,3 +24,9 @@ def terminal_certificate(institutions: Institutions, public_key: bytes) -> bytes
     written = public_numbers(key.public_numbers())
     number = int.from_bytes(sha256(written).digest()) % 10**7
     return certified(institutions.cards.terminal_authority, key_id(f"{number:07d}", "000"), written).encode()
+
+
+def licence_key(institutions: Institutions, prefecture: str) -> bytes:
+    """Return the public key (PEM) that signs the driver's licences of a prefecture, given by its two digits."""
+    key = serialization.load_der_public_key(institutions.cards.licence_signer(prefecture).key.public_key)
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -216,6 +216,10 @@ class CardManagement:
         """The authority for terminals that log in without a PIN, created at first use."""
         return self._signers.terminal_authority(self.store, self._world.keys)
 
+    def licence_signer(self, prefecture: str) -> CertificateSigner:
+        """The signer of the driver's licences of a prefecture (two digits), created at first use."""
+        return self._signers.licence_signer(self.store, self._world.keys, prefecture)
+
     # Notices
 
     def receive(self, messages: Sequence[Message]) -> None:

@@ -51,6 +51,10 @@ class SignerStore:
         """Return the authority for terminals that log in without a PIN."""
         return self._signer_of(store, keys, TERMINAL_AUTHORITY, "001")
 
+    def licence_signer(self, store: Store, keys: KeySource, prefecture: str) -> CertificateSigner:
+        """Return the signer of the driver's licences of a prefecture, by its two digits."""
+        return self._signer_of(store, keys, f"98000{prefecture}", "001")
+
     def _signer_of(self, store: Store, keys: KeySource, name: str, generation: str) -> CertificateSigner:
         key = PrivateKey(self._key(store, keys, f"{name}/{generation}"))
         return CertificateSigner(key_id(name, generation), key)

@@ -8,6 +8,7 @@ from typing import IO, Any
 import click
 
 from kazashi.tools.cli.commands.card_free_area import application, ordinance
+from kazashi.tools.cli.commands.card_licence import licence
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -19,6 +20,7 @@ def card() -> None:
 
 card.add_command(application)
 card.add_command(ordinance)
+card.add_command(licence)
 
 
 @card.command("new")
