@@ -12,11 +12,13 @@ from dataclasses import InitVar, dataclass
 from typing import TypeVar
 
 from kazashi.applets.holder import Personalisation
+from kazashi.applets.verifiable_certificate import CertificateSigner, public_key
 from kazashi.card.access import NEVER, Condition
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import (
     NOT_FOR_AUTHENTICATION,
     Application,
+    AuthorityFile,
     ElementaryFile,
     InternalFile,
     KeyFile,
@@ -25,11 +27,13 @@ from kazashi.card.file import (
     RecordFile,
     Refusal,
     SessionKeyRule,
+    SessionKeyUse,
     TransparentFile,
     by_id,
 )
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.pin import PinFormat, PinState
+from kazashi.card.verifiable import IssuerKey
 
 _Value = TypeVar("_Value")
 Making = Callable[[Personalisation], _Value]
@@ -145,7 +149,7 @@ class KeyEf(Ef):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class InternalEf(Ef):
-    """A file that only the issuer uses, with or without a key. `retry_query` is as in `InternalFile`."""
+    """A file that only the card itself or the issuer uses, with or without a key; the rest is as in `InternalFile`."""
 
     retry_query: bool = False
     key: Making[bytes | None] = lambda _: None
@@ -158,7 +162,24 @@ class InternalEf(Ef):
 
     def file(self, contents: ApplicationContents) -> InternalFile:
         """Return the file."""
-        return InternalFile(FileId(self), self.name, self.retry_query)
+        return InternalFile(FileId(self), self.name, self.retry_query, contents.key(self))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class AuthorityEf(Ef):
+    """The key of an authority whose certificates the card accepts. Cards of earlier versions may lack it."""
+
+    authority: Making[CertificateSigner]
+
+    def write(self, data: Personalisation, contents: ApplicationContents) -> None:
+        """Add the authority's identifier and public key to the contents."""
+        signer = self.authority(data)
+        contents.data[FileId(self)] = signer.id + public_key(signer.key)
+
+    def file(self, contents: ApplicationContents) -> AuthorityFile:
+        """Return the file with its key, if the contents have one. Raises ValueError if they are malformed."""
+        written = contents.data.get(FileId(self))
+        return AuthorityFile(FileId(self), self.name, IssuerKey.parse(written) if written else None)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -188,7 +209,7 @@ class Applet:
     files: tuple[Ef, ...] = ()
     objects: tuple[DataObject, ...] = (CONTACT_ATR,)
     default_key: KeyEf | None = None
-    session_key: SessionKeyRule = SessionKeyRule.ISSUER_ONLY
+    session_key: SessionKeyRule | SessionKeyUse = SessionKeyRule.ISSUER_ONLY
 
     def contents(self, data: Personalisation) -> ApplicationContents:
         """Return the contents that personalisation writes."""

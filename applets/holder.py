@@ -59,6 +59,7 @@ class CardCertificates:
 class CardSigners:
     """The signers outside the card: the trust anchors, and the municipality's keys that they certify."""
 
+    terminal_authority: CertificateSigner
     chip_root: CertificateSigner
     text_issuer: CertificateSigner
     visual_issuer: CertificateSigner

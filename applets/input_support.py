@@ -9,8 +9,8 @@ from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, Transparent
 from kazashi.applets.holder import Holder, Personalisation
 from kazashi.applets.verifiable_certificate import LONG, TEXT_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
-from kazashi.card.file import PinChange, Refusal, SessionKeyRule
-from kazashi.card.identifiers import Aid
+from kazashi.card.file import PinChange, Refusal, SessionKeyUse
+from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.pin import FOUR_DIGITS, FOURTEEN_DIGITS, TWELVE_DIGITS
 from kazashi.card.rejection import ConditionsNotSatisfied
 from kazashi.card.rule import RuleSource
@@ -168,5 +168,5 @@ APPLET = Applet(
         InternalEf(0x001E, "unknown 001E"),
     ),
     default_key=KEY,
-    session_key=SessionKeyRule.AFTER_VERIFICATION,
+    session_key=SessionKeyUse(FileId(SESSION_KEY), Verified(PIN)),
 )

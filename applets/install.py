@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
-from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
+from kazashi.applets import (
+    card_manager,
+    card_surface,
+    common_card,
+    drivers_licence,
+    free_area,
+    input_support,
+    jpki,
+    juki,
+)
 from kazashi.applets.applet import CONTACT_ATR, Applet
 from kazashi.applets.holder import Personalisation
+from kazashi.applets.juki_card import JUKI_CARD
 from kazashi.applets.model import DeviceModel
 from kazashi.card.card import Card
 from kazashi.card.contents import ApplicationContents, CardContents
@@ -18,9 +30,10 @@ from kazashi.card.store import CardStore, MemoryStore, Reference
 INDIVIDUAL_NUMBER_CARD = DeviceModel(
     "individual number card",
     tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card)),
+    (*free_area.APPLETS, drivers_licence.APPLET),
 )
 
-MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD,)}
+MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD, JUKI_CARD)}
 """All models by name. A card image without the text MODEL_TEXT is an individual number card."""
 
 MODEL_TEXT = "model"
@@ -45,23 +58,23 @@ def install(
         store = MemoryStore(
             {Reference(aid, fid): pin for aid, written in contents.items() for fid, pin in written.pins.items()}
         )
-    return Card(applications, store, contact_atr)
+    return Card(applications, store, contact_atr, model.atqb)
 
 
-def all_applets() -> tuple[Applet, ...]:
-    """Return the applications of all models. Of several with one AID, the first stands for all: they differ in access
-    rules and contents, and name their files alike."""
-    declared: dict[bytes, Applet] = {}
+def all_applets(loaded: Sequence[Applet] = ()) -> tuple[Applet, ...]:
+    """Return the applications of all models, and those that are `loaded` into a free area. Of several with one AID, the
+    first stands for all: they differ in access rules and contents, and name their files alike."""
+    declared = {bytes(applet.aid): applet for applet in loaded}
     for model in MODELS.values():
         for applet in (*model.applets, *model.additions):
             declared.setdefault(bytes(applet.aid), applet)
     return tuple(declared.values())
 
 
-def structure() -> tuple[Application, ...]:
-    """Return all applications without contents: names, files and rules."""
+def structure(loaded: Sequence[Applet] = ()) -> tuple[Application, ...]:
+    """Return all applications of `all_applets` without contents: names, files and rules."""
     empty = ApplicationContents(defaultdict(bytes), defaultdict(tuple))
-    return tuple(applet.application(empty) for applet in all_applets())
+    return tuple(applet.application(empty) for applet in all_applets(loaded))
 
 
 def load_card(image: Path) -> Card:
@@ -72,6 +85,15 @@ def load_card(image: Path) -> Card:
     if model is None:
         raise DamagedImage(f"{image} is of a model that this program does not know: {name}")
     try:
+        model = with_loaded(model, about)
         return install(contents, ImageStore(image, digest), model)
     except KeyError as error:
         raise DamagedImage(f"{image} lacks a part of the model {name!r}: {error}") from error
+    except free_area.BadDefinition as error:
+        raise DamagedImage(f"{image} is damaged: {error}") from error
+
+
+def with_loaded(model: DeviceModel, about: Mapping[str, str]) -> DeviceModel:
+    """Return a model with the applications that were loaded into the free area of a card of that model, by the texts
+    about the card. Raises free_area.BadDefinition."""
+    return replace(model, additions=(*model.additions, *free_area.loaded_applets(about)))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, TransparentEf, blank, filled
-from kazashi.applets.holder import CardCertificates, CardData, Personalisation, Pins
+from kazashi.applets.applet import Applet, AuthorityEf, InternalEf, KeyEf, PinEf, TransparentEf, blank, filled
+from kazashi.applets.holder import CardCertificates, CardData, CardSigners, Personalisation, Pins
 from kazashi.card.access import FREE, NEVER, Verified
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import PinChange
@@ -21,16 +21,16 @@ CERTIFICATE_FILE_SIZE = 2048
 _PRESENT, _ABSENT = 0x8F, 0x00
 
 
-def token_information(serial: str) -> bytes:
+def token_information(serial: str, label: str = "JPKIAPICCTOKEN2") -> bytes:
     """Return the 160 bytes of a PKCS#11 CK_TOKEN_INFO with 32-bit big-endian numbers.
 
-    `serial` has at most 16 ASCII characters.
+    `serial` has at most 16 ASCII characters. By the `label`, clients tell the media of the application apart.
     """
     unavailable = 0xFFFFFFFF
     numbers = (0x0000040D, 1, 0, 1, 0, 16, 6, *[unavailable] * 4)  # flags, sessions, PIN lengths, memory
     return b"".join(
         (
-            b"JPKIAPICCTOKEN2".ljust(32),
+            label.encode("ascii").ljust(32),
             b"1".rjust(32, b"0"),
             b"E16R01NJ".ljust(16),
             serial.encode("ascii").rjust(16, b"0"),
@@ -105,12 +105,14 @@ AUTHENTICATION_AUTHORITY = TransparentEf(
     impersonal=True,
 )
 UNKNOWN_KEY = InternalEf(0x0010, "unknown key 0010", retry_query=True)
-TERMINAL_AUTHORITY_KEY = InternalEf(0x0016, "terminal certificate authority")
+TERMINAL_AUTHORITY = AuthorityEf(
+    0x0016, "terminal certificate authority", lambda data: data.vouchers.terminal_authority
+)  # fmt: skip
 AUTHENTICATION_KEY = KeyEf(
     0x0017,
     "authentication key",
     lambda data: data.certificates.authentication_key,
-    Verified(AUTHENTICATION_PIN),
+    Verified(AUTHENTICATION_PIN, TERMINAL_AUTHORITY),
     signs=True,
 )
 SIGNATURE_KEY = KeyEf(
@@ -130,7 +132,7 @@ APPLET = Applet(
         AUTHENTICATION_CERTIFICATE,
         AUTHENTICATION_AUTHORITY,
         UNKNOWN_KEY,
-        TERMINAL_AUTHORITY_KEY,
+        TERMINAL_AUTHORITY,
         AUTHENTICATION_KEY,
         AUTHENTICATION_PIN,
         InternalEf(0x0019, "unknown 0019"),
@@ -149,9 +151,10 @@ class _Renewal:
     certificates: CardCertificates
     pins: Pins
     card: CardData
+    vouchers: CardSigners
 
 
-def written(certificates: CardCertificates, pins: Pins, card: CardData) -> ApplicationContents:
+def written(certificates: CardCertificates, pins: Pins, card: CardData, vouchers: CardSigners) -> ApplicationContents:
     """Return the contents that a renewal writes. They are made like those of personalisation, from the part of its
     data that this application uses."""
-    return APPLET.contents(cast("Personalisation", _Renewal(certificates, pins, card)))
+    return APPLET.contents(cast("Personalisation", _Renewal(certificates, pins, card, vouchers)))

@@ -9,17 +9,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from hashlib import sha256
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+
 from kazashi.card.key import PrivateKey
 from kazashi.card.tlv import Tlv
+from kazashi.card.verifiable import BODY, CERTIFICATE, EXPONENT, MODULUS, SIGNATURE
 
-CERTIFICATE = 0x7F21
-BODY = 0x5F4E
-SIGNATURE = 0x5F37
-EXPONENT = 0x90
-MODULUS = 0x91
 LONG = 3
 """The `Tlv` width of the length fields that the card always writes as 82 hh ll, whatever the length."""
 
+TERMINAL_AUTHORITY = "9000016"
+"""Certifies terminals that may log in without a PIN. The identifier of the real one is not public."""
 CHIP_ROOT = "9000020"
 VISUAL_ISSUER = "9000023"
 VISUAL_BASIC = "9000024"
@@ -40,7 +40,14 @@ def key_id(name: str, generation: str = "001", pad: bytes = bytes(4)) -> bytes:
 
 def public_key(key: PrivateKey) -> bytes:
     """Return the exponent and modulus of an RSA-2048 key as the card writes them, 265 bytes."""
-    numbers = key.public_numbers
+    return public_numbers(key.public_numbers)
+
+
+def public_numbers(numbers: rsa.RSAPublicNumbers) -> bytes:
+    """Return the exponent and modulus of an RSA-2048 key as the card writes them, 265 bytes.
+
+    Raises OverflowError for a longer modulus, or an exponent of more than three bytes.
+    """
     return Tlv(EXPONENT, numbers.e.to_bytes(3)).encode() + Tlv(MODULUS, numbers.n.to_bytes(256), LONG).encode()
 
 
@@ -57,6 +64,14 @@ class CertificateSigner:
 
 
 def certificate(issuer: CertificateSigner, subject_id: bytes, subject_key: PrivateKey) -> Tlv:
-    """Return a certificate of 568 bytes. The signature covers the 297-byte value of its body, not the body's header."""
-    body = issuer.id + subject_id + public_key(subject_key)
+    """Return a certificate of a key on a card, 568 bytes."""
+    return certified(issuer, subject_id, public_key(subject_key))
+
+
+def certified(issuer: CertificateSigner, subject_id: bytes, subject_key: bytes) -> Tlv:
+    """Return a certificate of a public key in the card's form (`public_key`), 568 bytes.
+
+    The signature covers the 297-byte value of its body, not the body's header.
+    """
+    body = issuer.id + subject_id + subject_key
     return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, issuer.sign(body), LONG)], LONG)

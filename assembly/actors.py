@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL, PENSION_ADDRESSES
+from kazashi.card_management.free_area import ACTOR as MUNICIPAL_COUNTERS
 from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki import callers, certificate_database
@@ -117,6 +118,7 @@ _OTHERS = (
         J_LIS,
     ),
     Actor(CARD_MANAGEMENT, "the card management", "カード管理システム", J_LIS),
+    Actor(MUNICIPAL_COUNTERS, "the municipalities' card counters", "市町村のカード窓口", MUNICIPALITIES),
     Actor(
         address_store.ACTOR,
         "the integrated address systems",

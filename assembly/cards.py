@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kazashi.applets.applet import Applet
+from kazashi.applets.free_area import loaded_applets
 from kazashi.applets.install import structure
 from kazashi.assembly.errors import UsageError
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
 from kazashi.card.image import DamagedImage, ImageMissing, ImageUnreadable, read_image
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
+from kazashi.card_management.free_area import applications_in, without_applications
+from kazashi.card_management.juki_card import issue_juki_card
 from kazashi.card_management.order import image_path, usual_order
+from kazashi.world.clock import JST
 from kazashi.world.home import World
 from kazashi.world.names import checked_name
 
@@ -28,7 +35,11 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
     """
     try:
         contents, about = read_image(image_path(world, name))
-        return {**about, "tries left": _retries_left(contents)}
+        own = loaded_applets(about)
+        described: dict[str, Any] = {**without_applications(about), "tries left": _retries_left(contents, own)}
+        if own:
+            described["applications"] = [row.as_dict() for row in applications_in(about)]
+        return described
     except (ValueError, KeyError, ImageMissing, ImageUnreadable, DamagedImage) as error:
         if isinstance(error, KeyError):
             error = DamagedImage(f"{name} lacks an application of an individual number card: {error}")
@@ -37,11 +48,11 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
         raise (UsageError(str(error)) if isinstance(error, ValueError) else error) from None
 
 
-def _retries_left(contents: CardContents) -> dict[str, str]:
+def _retries_left(contents: CardContents, loaded: Sequence[Applet]) -> dict[str, str]:
     """The retry counters by application and PIN: "2 of 3"."""
     return {
         f"{application.name} {application.files[fid].name}": f"{pin.tries_left} of {pin.tries}"
-        for application in structure()
+        for application in structure(loaded)
         if application.aid in contents
         for fid, pin in contents[application.aid].pins.items()
     }
@@ -65,3 +76,25 @@ def make_card(
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
     pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
     return institutions.cards.issue(name, replace(order, pins=pins, length_form=length_form))
+
+
+def make_juki_card(
+    institutions: Institutions, name: str, resident: str, issued: str | None = None, password: str = "ABC123"
+) -> Path:
+    """Issue a Juki card to a person in the registry or to a sample resident, and return the path of its image.
+
+    `issued` is a day (ISO); None is today. Raises UsageError, JukiCardRejected, ImageExists and NoSuchResident.
+    """
+    now = institutions.world.clock.now()
+    if not SIGNATURE_PASSWORD.accepts(password.encode()):
+        raise UsageError(f"--password takes {SIGNATURE_PASSWORD.words}")
+    try:
+        checked_name(name, "card", "/")
+        at = now if issued is None else min(now, datetime.combine(date.fromisoformat(issued), time(12), JST))
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if issued is not None and date.fromisoformat(issued) > now.astimezone(JST).date():
+        raise UsageError(f"--issued {issued} is later than today")
+    return issue_juki_card(
+        institutions.world, institutions.authorities, institutions.resident(resident), name, at, password
+    )

@@ -8,6 +8,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kazashi.card_management.drivers_licence import LicencePolice
+from kazashi.card_management.free_area import MunicipalCounters
 from kazashi.card_management.management import CardManagement, CaseState, CaseType
 from kazashi.card_management.order import Order, usual_order
 from kazashi.card_management.relay import DirectRelay
@@ -19,6 +21,7 @@ from kazashi.pki.publication import Publication
 from kazashi.pki.revocation import Revocations
 from kazashi.resident_registry.event import Channel, Renewal, event_type
 from kazashi.resident_registry.juki_net import JukiNet
+from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.registry import NoSuchResident, Registry
 from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import Resident
@@ -87,6 +90,21 @@ class Institutions:
     def cards(self) -> CardManagement:
         """The card management."""
         return CardManagement(self.world, self.juki_net.j_lis.identity, self.authorities, DirectRelay(self.authorities))
+
+    @cached_property
+    def counters(self) -> MunicipalCounters:
+        """The municipalities' card counters."""
+        return MunicipalCounters(self.world, self.cards, self._holder_of_card)
+
+    @cached_property
+    def police(self) -> LicencePolice:
+        """The police, who write driver's licences onto cards."""
+        return LicencePolice(self.world, self.cards, self._holder_of_card)
+
+    def _holder_of_card(self, number: str) -> Resident:
+        """The holder of the card with a number, which the authority has in its records of certificates."""
+        issued = self.authorities[CertificateType.AUTHENTICATION].of_medium(number)
+        return self.juki_net.j_lis.identity(ResidentRecordCode(issued[-1].holder))
 
     @cached_property
     def schedule(self) -> Schedule:

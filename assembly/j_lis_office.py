@@ -1,7 +1,8 @@
 """The J-LIS office between certificates and codes: `python -m kazashi.assembly.j_lis_office WORLD --port P`.
 
-The portal sends the serial number of an authentication certificate. J-LIS knows its holder, and gets the portal's code
-for that person from the core. The portal learns its own code, and the core never sees a serial number.
+The portal sends the serial number of an authentication certificate, or of the signature certificate on a Juki card.
+J-LIS knows its holder, and gets the portal's code for that person from the core. The portal learns its own code, and
+the core never sees a serial number.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from starlette.routing import Route
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network_server import HOST, core_of
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
 from kazashi.jpki.serial_number import AmbiguousSerialNumber, serial_text
 from kazashi.pki.certificate_database import NoSuchCertificate
 from kazashi.provision_network.codes import ForeignCode, PortalCode
@@ -53,13 +54,15 @@ _GUARD = Guard(
 
 def application(institutions: Institutions, core: JsonConnection) -> Starlette:
     """The office as an ASGI application, to be served with mutual TLS."""
-    authority = institutions.authorities[CertificateType.AUTHENTICATION]
 
-    def find(serial: str) -> tuple[int, dict[str, Any]]:
+    def find(serial: str, kind: CertificateType) -> tuple[int, dict[str, Any]]:
         try:
-            holder = authority.named(serial)[0].holder
+            issued = institutions.authorities[kind].named(serial)[0]
         except NoSuchCertificate as error:
             return 404, {"error": str(error)}
+        if kind is CertificateType.SIGNATURE and issued.medium is not Medium.JUKI:
+            return 404, {"error": f"the signature certificate {serial} is not on a Juki card"}
+        holder = issued.holder
         j_lis = institutions.juki_net.j_lis
         if j_lis.outbox.next_due(j_lis.store, (CodeChange.code,)) is not None:
             return 503, {"error": "a changed record code is on its way to the core; try again"}
@@ -73,8 +76,9 @@ def application(institutions: Institutions, core: JsonConnection) -> Starlette:
         peer = peer_of(request.scope)
         if (peer.unit, peer.name) != (INTERFACE, INTERFACE_NAME):
             return JSONResponse({"error": "only the portal may use this service"}, 403)
-        text = str((await request.json())["serial"])
-        status, content = await run_in_threadpool(find, text)
+        asked = await request.json()
+        kind = CERTIFICATE_TYPES[asked.get("kind", CertificateType.AUTHENTICATION.code)]
+        status, content = await run_in_threadpool(find, str(asked["serial"]), kind)
         return JSONResponse(content, status)
 
     office = Starlette(routes=[Route("/v1/code", code, methods=["POST"])])
@@ -90,12 +94,12 @@ class PortalLines:
         credentials, core = interface.neighbours.credentials()
         self._credentials, self._addresses = credentials, {"desk": desk, CORE: core}
 
-    def code(self, serial: int) -> PortalCode:
+    def code(self, serial: int, kind: CertificateType = CertificateType.AUTHENTICATION) -> PortalCode:
         """Get the portal's code of the holder of a certificate from the J-LIS office.
 
         Raises LinkageUnavailable and NetworkRejected.
         """
-        reply = self._request("desk", "/v1/code", {"serial": f"0x{serial_text(serial)}"})
+        reply = self._request("desk", "/v1/code", {"serial": f"0x{serial_text(serial)}", "kind": kind.code})
         try:
             return PortalCode.parse(reply["code"])
         except ForeignCode as error:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import uvicorn
 
@@ -11,6 +12,7 @@ from kazashi.assembly.j_lis_office import PortalLines
 from kazashi.assembly.network_server import HOST
 from kazashi.assembly.relying import over_http
 from kazashi.assembly.served import serve_application
+from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.interface_http import interface_application, interface_runner
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.portal import INTERFACE_NAME, Generations, Portal
@@ -26,7 +28,8 @@ def serve_portal(
     interface = InterfaceSystem(world, INTERFACE_NAME)
     lines = PortalLines(interface, desk)
     verifier, linkage = over_http(world, services, PORTAL.caller)
-    portal = Portal(world, interface, lines.code, lines.records, linkage, Generations(generations), lines.looks)
+    portal = Portal(world, interface, lines.code, lines.records, linkage, Generations(generations), lines.looks,
+                    partial(lines.code, kind=CertificateType.SIGNATURE))  # fmt: skip
     runner = interface_runner(interface, world.clock)
     pages = PortalPages(world, portal, verifier, runner, f"http://localhost:{port}", agent).application()
     directory = world.run / "interface-portal"

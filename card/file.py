@@ -13,6 +13,7 @@ from kazashi.card.key import PrivateKey
 from kazashi.card.pin import PinFormat
 from kazashi.card.rejection import CommandRejected, SecurityStatusNotSatisfied
 from kazashi.card.rule import RuleSource
+from kazashi.card.verifiable import IssuerKey
 
 Refusal = Callable[[], CommandRejected]
 """Makes a rejection, which is to be raised."""
@@ -78,22 +79,42 @@ class KeyFile:
 
 @dataclass(frozen=True, slots=True)
 class InternalFile:
-    """A file that only the issuer uses. `retry_query` says whether it responds to an empty VERIFY, with 6300."""
+    """A file that only the card itself or the issuer uses.
+
+    `retry_query` says whether it responds to an empty VERIFY, with 6300. `key` is the private key in it, if any.
+    """
 
     fid: FileId
     name: str
     retry_query: bool = False
+    key: PrivateKey | None = None
 
 
-ElementaryFile = TransparentFile | RecordFile | PinFile | KeyFile | InternalFile
+@dataclass(frozen=True, slots=True)
+class AuthorityFile:
+    """The public key of an authority whose certificates the card accepts; `authority` is None if the card has none."""
+
+    fid: FileId
+    name: str
+    authority: IssuerKey | None
+
+
+ElementaryFile = TransparentFile | RecordFile | PinFile | KeyFile | InternalFile | AuthorityFile
 
 
 class SessionKeyRule(Enum):
-    """How an application responds to SET SESSION KEY."""
+    """How an application rejects SET SESSION KEY."""
 
     REFUSED = auto()
     ISSUER_ONLY = auto()
-    AFTER_VERIFICATION = auto()
+
+
+@dataclass(frozen=True, slots=True)
+class SessionKeyUse:
+    """The file of the private key for which a session key is encrypted, and the condition for setting one."""
+
+    file: FileId
+    use: Condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +130,7 @@ class Application:
     files: Mapping[int, ElementaryFile]
     objects: Mapping[int, bytes]
     default_key: FileId | None = None
-    session_key: SessionKeyRule = SessionKeyRule.ISSUER_ONLY
+    session_key: SessionKeyRule | SessionKeyUse = SessionKeyRule.ISSUER_ONLY
 
     @property
     def is_card_manager(self) -> bool:

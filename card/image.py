@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +47,14 @@ class DamagedImage(Exception):
 
 class NewerImage(DamagedImage):
     """The image was written by a later version of this program. It was not changed."""
+
+
+class ApplicationConflict(Exception):
+    """The image has an application with that AID, or one of the two AIDs begins with the other. It was not changed."""
+
+
+class ApplicationMissing(Exception):
+    """The image has no application with that AID. It was not changed."""
 
 
 class ImageUnreadable(Exception):
@@ -194,6 +202,46 @@ def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, abo
         new_pins = {fid: pin for fid, pin in contents.pins.items() if fid not in kept}
         _insert_application(database, position, aid, replace(contents, pins=new_pins))
         database.executemany("UPDATE about SET value = ? WHERE name = ?", [(new, name) for name, new in about.items()])
+        set_digest(database)
+        database.execute("COMMIT")
+
+
+def add_application(path: Path, aid: Aid, contents: ApplicationContents, about: dict[str, str]) -> None:
+    """Add an application behind the others, and texts about it, in one transaction. Nothing else changes.
+
+    Raises ApplicationConflict, because a partial AID would select the wrong one of two.
+    """
+    _check_text(about)
+    with _connected(path, "rw") as database:
+        _for_writing(database)
+        upgrade(database)
+        database.execute("BEGIN IMMEDIATE")
+        rows = database.execute("SELECT aid, position FROM item WHERE kind = 'application'").fetchall()
+        for other, _ in rows:
+            if other.startswith(aid) or aid.startswith(other):
+                raise ApplicationConflict(
+                    f"{path.stem} has an application {other.hex().upper()} already; remove it first"
+                )
+        _insert_application(database, 1 + max(position for _, position in rows), aid, contents)
+        database.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
+        set_digest(database)
+        database.execute("COMMIT")
+
+
+def remove_application(path: Path, aid: Aid, about: Sequence[str]) -> None:
+    """Remove an application with its PINs, and the texts with the names `about`, in one transaction.
+
+    Raises ApplicationMissing.
+    """
+    with _connected(path, "rw") as database:
+        _for_writing(database)
+        upgrade(database)
+        key = bytes(aid)
+        database.execute("BEGIN IMMEDIATE")
+        if not database.execute("DELETE FROM item WHERE aid = ?", (key,)).rowcount:
+            raise ApplicationMissing(f"{path.stem} has no application {aid}")
+        database.execute("DELETE FROM pin WHERE aid = ?", (key,))
+        database.executemany("DELETE FROM about WHERE name = ?", [(name,) for name in about])
         set_digest(database)
         database.execute("COMMIT")
 

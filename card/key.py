@@ -51,6 +51,13 @@ class PrivateKey:
         """The maximum number of bytes in a PKCS#1 v1.5 type 1 block of this key: its length in bytes minus 11."""
         return self._key.key_size // 8 - 11
 
+    def decrypt_oaep(self, encrypted: bytes) -> bytes | None:
+        """Return what was encrypted with RSA-OAEP (SHA-256) for the public key, or None if it was not."""
+        try:
+            return self._key.decrypt(encrypted, padding.OAEP(padding.MGF1(SHA256), SHA256, None))
+        except ValueError:
+            return None
+
     def sign_verbatim(self, block: bytes) -> bytes:
         """Sign at most `max_verbatim` bytes as they are, with PKCS#1 v1.5 type 1 padding."""
         return self._key.sign(block, padding.PKCS1v15(), NoDigestInfo())

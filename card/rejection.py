@@ -95,6 +95,12 @@ class SecureMessagingObjectMissing(CommandRejected):
     status = Status.SECURE_MESSAGING_OBJECT_MISSING
 
 
+class SecureMessagingSessionLost(CommandRejected):
+    """A command under a session key could not be decrypted, and the session has ended."""
+
+    status = Status.SECURE_MESSAGING_SESSION_LOST
+
+
 class NoSecureMessagingSession(CommandRejected):
     """Secure messaging was used before a session key was set."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.identifiers import FileId
 from kazashi.card.instruction import Instruction
+from kazashi.card.tlv import parse
 
 CURRENT = 0
 """The reference to the currently selected file."""
@@ -50,6 +51,25 @@ def read_binary(offset: int, length: int, *, file: int = CURRENT) -> bytes:
 def read_record(number: int, file: int) -> bytes:
     """READ RECORD of one record, numbered from 1, of a file given by its identifier."""
     return _command(Instruction.READ_RECORD, number, FileId(file).short << 3 | 0x04, le=_MAX_LE)
+
+
+def terminal_certificate(certificate: bytes) -> tuple[bytes, bytes]:
+    """The two commands that give a card a terminal's certificate: its body, in the extended form, and its signature.
+
+    Raises ValueError if it is not a card-verifiable certificate.
+    """
+    whole, _ = parse(certificate)
+    body, signature = whole.children()
+    first = whole.header() + body.encode()
+    return (
+        CommandApdu(0x80, 0xA2, 0x06, 0xC1, first, None, extended=True).encode(),
+        CommandApdu(0x80, 0xA2, 0x00, 0xC1, signature.encode(), None, extended=True).encode(),
+    )
+
+
+def external_authenticate(reference: int, signature: bytes) -> bytes:
+    """EXTERNAL AUTHENTICATE with a signature of the card's last challenge."""
+    return CommandApdu(0x00, 0x82, 0x00, _reference(reference), signature, None, extended=len(signature) > 255).encode()
 
 
 def get_data(tag: int) -> bytes:

@@ -65,7 +65,6 @@ class RuleSource(StrEnum):
     MISSING_KEY = _CHOSEN + "a key file without a key"
     EXTERNAL_AUTHENTICATION = _CHOSEN + "EXTERNAL AUTHENTICATE"
     ISSUER_COMMANDS = _CHOSEN + "the issuer's system commands (`80 06`, `80 50`, `80 52`, `80 54`, `80 8A`)"
-    SECURE_MESSAGING = _CHOSEN + "secure messaging in the text application (`80 AE`, class 08)"
     TERMINALS = _CHOSEN + "PIN-less authentication at medical terminals (`80 A2`)"
 
     EMULATION = "docs/errors.md, Status words"

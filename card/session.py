@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from kazashi.card.access import NOTHING, SecurityPolicy, SessionEvent
 from kazashi.card.card import Card
@@ -10,19 +11,33 @@ from kazashi.card.file import Application, ElementaryFile
 from kazashi.card.identifiers import FileId
 from kazashi.card.rejection import FileOrApplicationNotFound, NoCurrentFile, ReferenceNotFound, WrongParameters
 from kazashi.card.rule import RuleSource
+from kazashi.card.secure_messaging import SecureChannel
 from kazashi.card.store import CardStore, Reference
+from kazashi.card.verifiable import PublicKey
 
 Chance = Callable[[int], bytes]
 """A source of random bytes, called with the number of bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class ShownTerminal:
+    """What a terminal has shown of itself: the body of a certificate without its signature, then its public key."""
+
+    body: bytes = b""
+    key: PublicKey | None = None
+
+
+NO_TERMINAL = ShownTerminal()
+
+
 class Session:
     """The state from power-up to power-off. `facts` are the PIN files verified in `application`.
 
-    `challenge_given` is whether a challenge was sent that EXTERNAL AUTHENTICATE may use.
+    `challenge` is the last random number that was sent, which EXTERNAL AUTHENTICATE uses once. `channel` is the secure
+    channel, and `terminal` what a terminal has shown of itself in `application`.
     """
 
-    __slots__ = ("application", "card", "challenge_given", "chance", "facts", "file", "policy")
+    __slots__ = ("application", "card", "challenge", "chance", "channel", "facts", "file", "policy", "terminal")
 
     def __init__(self, card: Card, chance: Chance, policy: SecurityPolicy) -> None:
         self.card = card
@@ -31,7 +46,9 @@ class Session:
         self.application: Application = card.applications[0]
         self.file: ElementaryFile | None = None
         self.facts = NOTHING
-        self.challenge_given = False
+        self.challenge = b""
+        self.channel: SecureChannel | None = None
+        self.terminal = NO_TERMINAL
 
     @property
     def store(self) -> CardStore:
@@ -43,13 +60,15 @@ class Session:
         self.facts = self.policy.after(event, self.facts, concerned)
 
     def enter(self, application: Application) -> None:
-        """Make an application current and deselect the current file.
+        """Make an application current, deselect the current file, and end the secure channel.
 
         The facts are kept if the application was current already.
         """
+        self.channel = None
         if application is not self.application:
             self.happened(SessionEvent.APPLICATION_LEFT)
             self.application = application
+            self.terminal = NO_TERMINAL
         self.file = None
 
     def current_file(self) -> ElementaryFile:

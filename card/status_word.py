@@ -91,12 +91,14 @@ class Status(StatusWord, Enum):
     SECURE_MESSAGING_OBJECT_MISSING = (
         0x6987, "secure messaging data objects missing", "secure messaging without its data objects"
     )  # fmt: skip
-    SECURE_MESSAGING_SESSION_LOST = 0x6988, "secure messaging session lost", None
+    SECURE_MESSAGING_SESSION_LOST = (
+        0x6988, "secure messaging session lost", "a command under a session key that cannot be decrypted"
+    )  # fmt: skip
     NO_SECURE_MESSAGING_SESSION = 0x69FC, "no secure messaging session", "secure messaging without a session key"
     WRONG_DATA = 0x6A80, "wrong data", "a new PIN of the wrong format"
     FUNCTION_NOT_SUPPORTED = (
         0x6A81, "function not supported",
-        "READ RECORD of several records; SET SESSION KEY where a real card would accept it",
+        "READ RECORD of several records",
     )  # fmt: skip
     FILE_OR_APPLICATION_NOT_FOUND = (
         0x6A82, "application or file not found", "no application or file has that name"

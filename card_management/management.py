@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from kazashi.applets import jpki
 from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Holder, Personalisation
 from kazashi.applets.install import personalise
+from kazashi.applets.verifiable_certificate import CertificateSigner
 from kazashi.card.certification_request import certification_request
 from kazashi.card.image import DamagedImage, ImageExists, ImageMissing, read_image, rewrite_application, write_image
 from kazashi.card.key import PrivateKey
@@ -210,6 +211,15 @@ class CardManagement:
         """Return the signers of the card-verifiable certificates on a municipality's cards, created at first use."""
         return self._signers.signers(self.store, self._world.keys, municipality)
 
+    @property
+    def terminal_authority(self) -> CertificateSigner:
+        """The authority for terminals that log in without a PIN, created at first use."""
+        return self._signers.terminal_authority(self.store, self._world.keys)
+
+    def licence_signer(self, prefecture: str) -> CertificateSigner:
+        """The signer of the driver's licences of a prefecture (two digits), created at first use."""
+        return self._signers.licence_signer(self.store, self._world.keys, prefecture)
+
     # Notices
 
     def receive(self, messages: Sequence[Message]) -> None:
@@ -378,7 +388,8 @@ class CardManagement:
             )  # fmt: skip
             certificates[kind], keys[kind] = self._certified(case, kind, new_keys, request), new_keys[kind.code]
         card = CardData(ends, "", number, case.order.contact_atr)
-        renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
+        vouchers = self.vouchers(resident.municipality.code)
+        renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card, vouchers)
         # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
         password = about["signature password"] or (
             case.order.pins.signature if CertificateType.SIGNATURE in certificates else ""

@@ -6,7 +6,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from kazashi.applets.holder import CardSigners
-from kazashi.applets.verifiable_certificate import CHIP_ROOT, TEXT_ISSUER, VISUAL_ISSUER, CertificateSigner, key_id
+from kazashi.applets.verifiable_certificate import (
+    CHIP_ROOT,
+    TERMINAL_AUTHORITY,
+    TEXT_ISSUER,
+    VISUAL_ISSUER,
+    CertificateSigner,
+    key_id,
+)
 from kazashi.card.key import PrivateKey
 from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.world.key_source import KeySource
@@ -27,11 +34,10 @@ class SignerStore:
         """Return the signers for the cards of a municipality."""
 
         def signer(name: str, generation: str = "001") -> CertificateSigner:
-            return CertificateSigner(
-                key_id(name, generation), PrivateKey(self._key(store, keys, f"{name}/{generation}"))
-            )
+            return self._signer_of(store, keys, name, generation)
 
         return CardSigners(
+            terminal_authority=self.terminal_authority(store, keys),
             chip_root=signer(CHIP_ROOT),
             text_issuer=signer(TEXT_ISSUER),
             visual_issuer=signer(VISUAL_ISSUER),
@@ -40,6 +46,18 @@ class SignerStore:
             municipality_visual=signer(f"{municipality}21", "000"),
             municipality_text=signer(f"{municipality}31", "000"),
         )
+
+    def terminal_authority(self, store: Store, keys: KeySource) -> CertificateSigner:
+        """Return the authority for terminals that log in without a PIN."""
+        return self._signer_of(store, keys, TERMINAL_AUTHORITY, "001")
+
+    def licence_signer(self, store: Store, keys: KeySource, prefecture: str) -> CertificateSigner:
+        """Return the signer of the driver's licences of a prefecture, by its two digits."""
+        return self._signer_of(store, keys, f"98000{prefecture}", "001")
+
+    def _signer_of(self, store: Store, keys: KeySource, name: str, generation: str) -> CertificateSigner:
+        key = PrivateKey(self._key(store, keys, f"{name}/{generation}"))
+        return CertificateSigner(key_id(name, generation), key)
 
     def _key(self, store: Store, keys: KeySource, name: str) -> bytes:
         find = sa.select(self._signer.c.key).where(self._signer.c.name == name)

@@ -59,6 +59,8 @@ class Medium(Enum):
 
     CARD = "card"
     PHONE = "phone"
+    JUKI = "juki"
+    """The Juki card (住基カード), for which certificates were issued until 2015-12-22: for signatures only."""
 
 
 _POLICIES = {
@@ -66,9 +68,10 @@ _POLICIES = {
     (CertificateType.AUTHENTICATION, Medium.CARD): "3.30",
     (CertificateType.SIGNATURE, Medium.PHONE): "1.40",
     (CertificateType.AUTHENTICATION, Medium.PHONE): "3.50",
+    (CertificateType.SIGNATURE, Medium.JUKI): "1.10",
 }
 """The last two arcs of the policy OID. For phones, the signature value is weakly sourced and the authentication value
-is our own."""
+is our own, as is the value for Juki cards."""
 
 
 class Algorithm(Enum):
@@ -117,8 +120,13 @@ class Profile:
             raise ValueError(f"the organisation {self.organisation} exists in the real service; choose another name")
 
     def policy(self, kind: CertificateType, medium: Medium) -> str:
-        """The certificate policy OID, dotted, of a certificate type on a medium."""
+        """The certificate policy OID, dotted, of a certificate type on a medium. Raises KeyError for an authentication
+        certificate on a Juki card, which does not exist."""
         return f"{self.policy_arc}.{_POLICIES[kind, medium]}"
+
+    def policies(self) -> dict[str, tuple[CertificateType, Medium]]:
+        """The certificate type and the medium that each certificate policy stands for."""
+        return {self.policy(kind, medium): (kind, medium) for kind, medium in _POLICIES}
 
 
 EMULATED = Profile()

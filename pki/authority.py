@@ -246,6 +246,9 @@ class Authority:
         phones = [request for request in requests if request.medium is Medium.PHONE]
         if replaced or phones:
             self.revocations.superseded(connection, replaced, phones)
+        if self.kind is CertificateType.SIGNATURE:
+            cards = [request.resident.code for request in requests if request.medium is Medium.CARD]
+            self.revocations.juki_cards_returned(connection, cards)
 
     # The OCSP responder
 

@@ -114,6 +114,16 @@ class Revocations:
             "renewal",
         )
 
+    def juki_cards_returned(self, connection: sa.Connection, holders: Sequence[str]) -> None:
+        """Revoke the certificates on Juki cards of these holders, who get an Individual Number Card and return the old
+        card for it, in the transaction that issues the new card's certificate."""
+        table = self._ledger.certificate.c
+        on_juki_cards = (table.medium == Medium.JUKI.value) & table.holder.in_(holders)
+        if holders and (certificates := self._ledger.issued(connection, on_juki_cards)):
+            self._revoke_all(
+                connection, certificates, partial(_always, Reason.CESSATION_OF_OPERATION), "return of the Juki card"
+            )
+
     def _one(self, serial: int, wanted: CertificateState, reason: Reason | None, by: str) -> CertificateStatus:
         ledger = self._ledger
         with ledger.store.transaction() as connection:

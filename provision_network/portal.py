@@ -2,8 +2,9 @@
 access log.
 
 It does not use the individual number. A folder has the portal's code for a person, and the serial numbers of the
-authentication certificates that open it. They are linked once, at the initial setup; a policy decides what happens when
-a certificate is renewed. When the person's registration ends, the folder is closed: it stays, and shows nothing.
+authentication certificates that open it, or of the signature certificate on a Juki card (住基カード), which the plan of
+2014 takes as well. They are linked once, at the initial setup; a policy decides what happens when a certificate is
+renewed. When the person's registration ends, the folder is closed: it stays, and shows nothing.
 """
 
 from __future__ import annotations
@@ -21,7 +22,15 @@ from kazashi.provision_network.asking import OutgoingRequest, RequestStage
 from kazashi.provision_network.codes import PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import Received
-from kazashi.provision_network.portal_store import FOLDER, LOOK, METADATA, OWN_INFORMATION, SERIAL, log
+from kazashi.provision_network.portal_store import (
+    FOLDER,
+    JUKI_CARD_SERIAL,
+    LOOK,
+    METADATA,
+    OWN_INFORMATION,
+    SERIAL,
+    log,
+)
 from kazashi.provision_network.provision_records import RecordLook
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome, text_of
 from kazashi.relying_party.login.sessions import Sessions
@@ -89,7 +98,9 @@ class Portal:
     def __init__(
         self, world: World, interface: InterfaceSystem, desk: CodeDesk, records: Records, linkage: Linkage,
         generations: Generations = Generations.FOLLOWED, record_looks: RecordLooks = lambda _: (),
+        juki_card_desk: CodeDesk | None = None,
     ) -> None:  # fmt: skip
+        """`juki_card_desk` is as `desk`, for signature certificates on Juki cards; None if the portal takes none."""
         self._world = world
         self._interface = interface
         self._desk = desk
@@ -97,6 +108,7 @@ class Portal:
         self._linkage = linkage
         self._generations = generations
         self._record_looks = record_looks
+        self._juki_card_desk = juki_card_desk
         self.store = world.store(ACTOR, METADATA, [Sessions.migrate])
 
     # Folders
@@ -107,13 +119,28 @@ class Portal:
         The code comes from the core through J-LIS, and is linked to the serial number. A person who has a folder keeps
         it. Raises NetworkRejected and LinkageUnavailable.
         """
-        code, now = self._desk(serial), self._world.clock.now()
+        return self._begin(self._desk(serial), SERIAL, serial)
+
+    def enter_with_juki_card(self, serial: int) -> str:
+        """Return the folder of the holder of a valid signature certificate on a Juki card, which is set up at the first
+        visit. Their Individual Number Card will open the same folder. Raises NetworkRejected and LinkageUnavailable."""
+        table = JUKI_CARD_SERIAL.c
+        with self.store.reading() as connection:
+            folder = connection.scalar(sa.select(table.folder).where(table.serial == serial))
+        if folder is not None:
+            return str(folder)
+        if self._juki_card_desk is None:
+            raise NetworkRejected("juki-card-not-accepted", "this portal takes no Juki cards")
+        return self._begin(self._juki_card_desk(serial), JUKI_CARD_SERIAL, serial)
+
+    def _begin(self, code: PortalCode, table: sa.Table, serial: int) -> str:
+        now = self._world.clock.now()
         with self.store.alone() as connection:
             folder = connection.scalar(sa.select(FOLDER.c.folder).where(FOLDER.c.code == code.value))
             if folder is None:
                 insert = sa.insert(FOLDER).returning(FOLDER.c.folder)
                 folder = connection.execute(insert, {"code": code.value, "begun": epoch(now)}).scalar_one()
-            connection.execute(insert_if_absent(SERIAL), {"serial": serial, "folder": folder})
+            connection.execute(insert_if_absent(table), {"serial": serial, "folder": folder})
             log(connection, now, "set up", {"folder": folder})
         return str(folder)
 

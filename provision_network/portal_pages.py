@@ -7,13 +7,14 @@ from collections.abc import Mapping
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.jpki.serial_number import serial_text
 from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.portal import Look, OwnInformation, Portal
 from kazashi.provision_network.portal_store import SESSIONS
 from kazashi.provision_network.rules import table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
-from kazashi.relying_party.login.entrance import CardSite, Entrance
+from kazashi.relying_party.login.entrance import NOT_THIS_MEDIUM, CardSite, Entrance
 from kazashi.relying_party.platform.platform import User
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.linkage import LinkageUnavailable
@@ -23,7 +24,7 @@ from kazashi.web.pages import Bilingual, Pages
 from kazashi.world.home import World
 from kazashi.world.worker import Worker
 
-_SET_UP, _LOGIN = "setup", "login"
+_SET_UP, _LOGIN, _JUKI_CARD = "setup", "login", "juki-card"
 _MOST_LOOKS = 10
 _PAGES = Pages("kazashi.provision_network")
 
@@ -65,7 +66,16 @@ class PortalPages(CardSite):
         Entrance(
             _SET_UP, ("はじめての方（数字4桁）。", "First visit? Set up your page (4 digits)."), "初期設定 Set up"
         ),
+        Entrance(
+            _JUKI_CARD,
+            ("住基カードの方（署名用パスワード）。", "With a Juki card (the password of its signature certificate)."),
+            "住基カード Juki card",
+            "住民基本台帳カードの署名用電子証明書でマイナポータルにログインします。\n"
+            "I log in to My own page with the signature certificate on my Juki card.",
+        ),
     )
+
+    media = frozenset(Medium)
 
     def __init__(
         self, world: World, portal: Portal, verifier: Verifier, runner: Worker, origin: str, agent: str
@@ -82,11 +92,23 @@ class PortalPages(CardSite):
         """Return the page of a folder."""
         return self._folder(person)
 
+    def user_of(self, verdict: Verdict) -> User | Response:
+        """Return the user for a good verdict, or the page that explains why there is none. A signature certificate logs
+        in from a Juki card only."""
+        certificate = verdict.certificate
+        if certificate is not None and (certificate.kind is CertificateType.SIGNATURE) != (
+            certificate.medium is Medium.JUKI
+        ):
+            return self.front(NOT_THIS_MEDIUM, status=403)
+        return super().user_of(verdict)
+
     def admit(self, user: User, verdict: Verdict, purpose: str) -> str | None:
         """Return the folder of the card's holder, or set it up; None if there is none."""
         assert verdict.certificate is not None
         serial = verdict.certificate.serial
         try:
+            if verdict.certificate.medium is Medium.JUKI:
+                return self._portal.enter_with_juki_card(serial)
             return self._portal.set_up(serial) if purpose == _SET_UP else self._portal.folder_of(serial)
         except NetworkRejected as refused:
             raise LinkageUnavailable(str(refused)) from refused

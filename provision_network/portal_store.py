@@ -25,6 +25,13 @@ SERIAL = sa.Table(
     sa.Column("folder", sa.BigInteger, nullable=False),
 )  # fmt: skip
 
+JUKI_CARD_SERIAL = sa.Table(
+    "juki_card_serial", METADATA,
+    sa.Column("serial", Unsigned64, primary_key=True, autoincrement=False),
+    sa.Column("folder", sa.BigInteger, nullable=False),
+)  # fmt: skip
+"""The same for signature certificates on Juki cards: the two authorities may give the same number to two people."""
+
 LOOK = sa.Table(
     "look", METADATA,
     sa.Column("position", Position, primary_key=True),

@@ -14,7 +14,6 @@ from kazashi.card.chip import Chip
 from kazashi.card.instruction import CommandClass
 from kazashi.card.rule import RuleSource, StatusRule, ruled
 from kazashi.reader_bridge.interface import (
-    DEFAULT_ATQB,
     ContactInterface,
     ContactlessInterface,
     Interface,
@@ -79,7 +78,7 @@ class EmulatedReader:
             for number, slot in enumerate(profile.slots)
         ]
 
-    def card(self, slot: int, chip: Chip, atqb: bytes = DEFAULT_ATQB) -> ContactInterface:
+    def card(self, slot: int, chip: Chip, atqb: bytes = b"") -> ContactInterface:
         """Return an interface to a chip: contactless or by contact, as the slot is."""
         contactless = self.profile.slots[slot].contactless
         if contactless is None:

@@ -122,20 +122,20 @@ class ContactlessInterface(ContactInterface):
     """A chip on a contactless reader, which builds the ATR and handles the commands of class FF itself.
 
     `pupi` is the card's pseudo-unique identifier, 4 bytes. It is new each time the card enters the field, unless
-    `fixed_pupi` is given (ISO 14443-3, 7.9.2, allows both).
+    `fixed_pupi` is given (ISO 14443-3, 7.9.2, allows both). `atqb` replaces the card's own.
     """
 
     def __init__(
         self,
         chip: Chip,
-        atqb: bytes = DEFAULT_ATQB,
+        atqb: bytes = b"",
         chance: Callable[[int], bytes] = os.urandom,
         fixed_pupi: bytes | None = None,
     ) -> None:
         super().__init__(chip)
         self._chance = chance
         self._fixed_pupi = fixed_pupi
-        self.atqb = atqb
+        self.atqb = atqb or chip.card.atqb or DEFAULT_ATQB
         self.pupi = fixed_pupi or chance(4)
 
     @property

@@ -8,12 +8,14 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import sqlite3
 import traceback
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
 
 from benchmarks.reliability.moments import before_each_moment
+from kazashi.card import image
 
 
 def killed_at(moment: int, action: Callable[[], object]) -> bool:
@@ -75,3 +77,30 @@ def arm(moment: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
 
     before_each_moment(step)
+
+
+def killed_before_statement(number: int, action: Callable[[], object]) -> bool:
+    """Run an action in a child process that gets SIGKILL before its SQL statement with that number (1, 2, ...) on card
+    images.
+
+    Returns False if the action ended before that. Raises AssertionError if the action fails by itself.
+    """
+
+    def counted() -> None:
+        passed, connect = 0, image._connect
+
+        def step(_: str) -> None:
+            nonlocal passed
+            passed += 1
+            if passed == number:
+                os.kill(os.getpid(), signal.SIGKILL)
+
+        def connected(path: Path, mode: str) -> sqlite3.Connection:
+            database = connect(path, mode)
+            database.set_trace_callback(step)
+            return database
+
+        image._connect = connected
+        action()
+
+    return killed_at(0, counted)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from kazashi.card.apdu import CommandApdu
-from kazashi.card.commands.authentication import external_authenticate, get_challenge, internal_authenticate
-from kazashi.card.commands.issuer import issuer_only, last_command_indicator, set_public_ic_key, set_session_key
+from kazashi.card.commands.authentication import get_challenge, internal_authenticate
+from kazashi.card.commands.issuer import issuer_only, last_command_indicator
 from kazashi.card.commands.reading import get_data, read_binary, read_record
+from kazashi.card.commands.secured import secured, set_session_key
 from kazashi.card.commands.selection import select
 from kazashi.card.commands.signing import compute_digital_signature
+from kazashi.card.commands.terminal import external_authenticate, set_public_ic_key
 from kazashi.card.commands.verification import change_key, change_reference_data, verify
 from kazashi.card.instruction import Instruction
 from kazashi.card.rule import RuledResponse
@@ -37,5 +39,8 @@ HANDLERS: dict[int, Handler] = {
     Instruction.SET_PUBLIC_IC_KEY: set_public_ic_key,
     Instruction.SET_SESSION_KEY: set_session_key,
     Instruction.LAST_COMMAND_INDICATOR: last_command_indicator,
+    Instruction.SECURED_VERIFY: secured(verify),
+    Instruction.SECURED_SELECT: secured(select),
+    Instruction.SECURED_READ_BINARY: secured(read_binary),
 }
 """Handlers by class and instruction. A handler returns its response, or raises CommandRejected."""

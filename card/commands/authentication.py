@@ -1,4 +1,4 @@
-"""GET CHALLENGE, INTERNAL AUTHENTICATE and EXTERNAL AUTHENTICATE."""
+"""GET CHALLENGE and INTERNAL AUTHENTICATE."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from kazashi.card.rejection import (
     ConditionsNotSatisfied,
     IncompatibleFile,
     ReferenceNotFound,
-    SecurityStatusNotSatisfied,
     WrongLength,
     WrongParameters,
 )
@@ -30,8 +29,8 @@ def get_challenge(session: Session, command: CommandApdu) -> RuledResponse:
         raise WrongLength("GET CHALLENGE has an Le and no data", RuleSource.ISO_GET_CHALLENGE)
     if command.extended:
         raise ConditionsNotSatisfied("GET CHALLENGE has a short Le", RuleSource.MYNA_CARD)
-    session.challenge_given = True
-    return _CHALLENGE(session.chance(command.le) + SUCCESS)
+    session.challenge = session.chance(command.le)
+    return _CHALLENGE(session.challenge + SUCCESS)
 
 
 def internal_authenticate(session: Session, command: CommandApdu) -> RuledResponse:
@@ -50,13 +49,3 @@ def internal_authenticate(session: Session, command: CommandApdu) -> RuledRespon
             "a challenge has 1 to 255 bytes, and Le is for the whole signature", RuleSource.MYNA_CARD_COMMON
         )
     return _SIGNED(file.key.sign_digest(sha256(command.data).digest()) + SUCCESS)
-
-
-def external_authenticate(session: Session, command: CommandApdu) -> RuledResponse:
-    """`00 82`: always rejected. It is for the issuer's terminals, whose keys are not public."""
-    if not command.data:
-        raise WrongLength("EXTERNAL AUTHENTICATE has data", RuleSource.ISO_EXTERNAL_AUTHENTICATE)
-    if not session.challenge_given:
-        raise ConditionsNotSatisfied("a challenge comes first", RuleSource.ISO_EXTERNAL_AUTHENTICATE)
-    session.challenge_given = False
-    raise SecurityStatusNotSatisfied("only the issuer's terminals have the key", RuleSource.EXTERNAL_AUTHENTICATION)

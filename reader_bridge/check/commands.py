@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
+from kazashi.applets import card_manager, card_surface, common_card, drivers_licence, input_support, jpki, juki
 from kazashi.applets.applet import TransparentEf
-from kazashi.card.request import CURRENT, select, select_file, select_for_information, tries_left
-from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, answered, exchanges
+from kazashi.card.request import CURRENT, read_binary, select, select_file, select_for_information, tries_left
+from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, NotApplicable, answered, exchanges
 from kazashi.reader_bridge.check.probe import SELECT_FOREIGN, Probe
 
 _JPKI, _TEXT, _VISUAL, _COMMON, _JUKI, _MANAGER = (
@@ -161,4 +161,23 @@ QUERIES = (
               verifies=True),
 )  # fmt: skip
 
-CASES = (*LENGTHS, *SELECTION, *FILES, *CERTIFICATES, *ERRORS, *QUERIES)
+
+def _licence(probe: Probe, findings: Findings) -> None:
+    seen = answered(probe.transmit(select(drivers_licence.AID)))
+    if seen == "6A82":
+        raise NotApplicable("the card carries no driver's licence")
+    findings.expect(seen, "9000", "SELECT")
+    setting = probe.file(drivers_licence.PIN_SETTING)
+    findings.expect(setting.hex().upper(), "C1010[01]", "PIN setting")
+    for file in (drivers_licence.LICENCE_DATA, drivers_licence.SIGNATURE):
+        wanted = "6982" if setting.endswith(b"\x01") else "4 bytes, 9000"
+        findings.expect(answered(probe.transmit(read_binary(0, 4, file=file))), wanted, file.name)
+    findings.expect(answered(probe.transmit(tries_left(drivers_licence.PIN))), "63C[0-9A]", drivers_licence.PIN.name)
+
+
+LICENCE = (
+    CheckCase("files.drivers-licence", "The driver's licence is protected by its own PIN", "docs/drivers-licence.md",
+              _licence, verifies=True),
+)  # fmt: skip
+
+CASES = (*LENGTHS, *SELECTION, *FILES, *CERTIFICATES, *ERRORS, *QUERIES, *LICENCE)

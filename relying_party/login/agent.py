@@ -28,7 +28,13 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
-from kazashi.relying_party.login.card_reader import CardMissing, MalformedPin, PinWrong, sign_with_card
+from kazashi.relying_party.login.card_reader import (
+    CardMissing,
+    CertificateAbsent,
+    MalformedPin,
+    PinWrong,
+    sign_with_card,
+)
 from kazashi.relying_party.verify.authentication import Challenge
 from kazashi.web.browser import browser_name
 from kazashi.web.origin import origin_of
@@ -183,6 +189,12 @@ class Agent:
             return self._form(site_request, session, trouble)
         except PinWrong as error:
             return self._form(site_request, session, _wrong(error.left), status=403)
+        except CertificateAbsent as error:
+            trouble = (
+                "このカードには、その電子証明書がありません。",
+                f"This cannot be done: {error} [certificate-not-on-card].",
+            )
+            return self._form(site_request, session, trouble, status=403)
         except CardMissing as error:
             trouble = ("カードをリーダーに置いてください。", f"Put the card on the reader: {error}")
             return self._form(site_request, session, trouble)

@@ -40,6 +40,10 @@ class CardMissing(Exception):
     """There is no JPKI card in any reader, or it was removed, or it failed."""
 
 
+class CertificateAbsent(CardMissing):
+    """The card has no certificate of that type. A Juki card has a signature certificate only."""
+
+
 class MalformedPin(Exception):
     """The text cannot be a PIN; it was not sent to the card."""
 
@@ -128,7 +132,10 @@ def _read(transmit: Transmit, file: int) -> bytes:
 
 
 def _select(transmit: Transmit, file: int) -> None:
-    _ok(transmit(bytes((0x00, 0xA4, 0x02, 0x0C, 0x02)) + file.to_bytes(2)))
+    response = transmit(bytes((0x00, 0xA4, 0x02, 0x0C, 0x02)) + file.to_bytes(2))
+    if response[1] == _NOT_FOUND:
+        raise CertificateAbsent("the card has no certificate of that type; a Juki card is for signatures only")
+    _ok(response)
 
 
 def _ok(response: tuple[bytes, int]) -> bytes:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -17,7 +17,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.relying_party.login.agent_login import AgentLogin, AnswerRejected, Start, looks_ahead, session_of
 from kazashi.relying_party.login.plain_words import UNKNOWN, explained
 from kazashi.relying_party.login.sessions import Sessions
@@ -36,6 +36,13 @@ from kazashi.world.rng import new_token
 from kazashi.world.storage import Store
 
 _PAGES = Pages("kazashi.relying_party.login")
+
+
+NOT_THIS_MEDIUM = (
+    "このカードではログインできません(住基カードなど)。",
+    "This site does not take certificates on such a card [medium-not-accepted].",
+)
+"""What a site says to a card that it does not take, such as a Juki card."""
 
 
 class Users(Protocol):
@@ -66,6 +73,8 @@ class CardSite(ABC):
     """The site's name at the platform operator, and the name of its cookie."""
     title: ClassVar[Bilingual]
     entrances: ClassVar[Sequence[Entrance]]
+    media: ClassVar[Set[Medium]] = frozenset({Medium.CARD, Medium.PHONE})
+    """The media whose certificates the site takes. Only the portal was to take Juki cards."""
 
     def __init__(
         self, world: World, store: Store, sessions: Sessions, users: Users, verifier: Verifier, origin: str, agent: str
@@ -187,6 +196,8 @@ class CardSite(ABC):
         """Return the user for a good verdict, or the page that explains why there is none."""
         if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
             return self.front(*explained(verdict), status=403)
+        if verdict.certificate.medium not in self.media:
+            return self.front(NOT_THIS_MEDIUM, status=403)
         try:
             return self._users.identify(self.tenant, verdict.certificate)
         except LinkageConflict as conflict:

@@ -296,7 +296,7 @@ def _lifetime(certificate: _Unverified) -> str | None:
 
 @lru_cache(maxsize=8)
 def _policies(profile: Profile) -> dict[str, tuple[CertificateType, Medium]]:
-    return {profile.policy(kind, medium): (kind, medium) for kind in CertificateType for medium in Medium}
+    return profile.policies()
 
 
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension,

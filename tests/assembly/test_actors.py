@@ -80,6 +80,7 @@ def test_every_store_that_the_program_makes_is_in_the_list(
         SampleSite(world, verifier, Platform(world, linkage), "http://localhost:1", ""),
         RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, "http://localhost:2", ""),
         enrol_till(world, "rice-shop", "till-1"), network.core, network.interfaces,
+        institutions.counters,
     ]  # fmt: skip
     assert made
     Portal(world, network.portal, lambda _: pytest.fail("nobody sets up"), lambda _: [], linkage)

@@ -17,7 +17,7 @@ from cryptography import x509
 from pyhanko_certvalidator import CertificateValidator, ValidationContext
 from pyhanko_certvalidator.errors import PathBuildingError, PathValidationError
 
-from kazashi.jpki.profile import EMULATED, CertificateType, Medium
+from kazashi.jpki.profile import EMULATED, CertificateType
 from kazashi.relying_party.conformance.case import CASES, Case, RequiredBy
 from kazashi.relying_party.conformance.pack import PACK_VERSION, TEXTS, ConformancePack, Evaluated
 from kazashi.relying_party.verify.attributes import ORDER
@@ -280,7 +280,7 @@ def test_the_profile_has_the_extensions_of_good_certificates(exported: Path, kin
 def test_the_profile_has_the_policies_and_attributes_of_the_code(exported: Path) -> None:
     profile = (exported / "profile.md").read_text(encoding="utf-8")
     assert {tuple(row) for row in table(profile, "policy")} == {
-        (EMULATED.policy(kind, medium), f"{kind.code}, {medium.value}") for kind in CertificateType for medium in Medium
+        (policy, f"{kind.code}, {medium.value}") for policy, (kind, medium) in EMULATED.policies().items()
     }
     assert [row[1] for row in table(profile, "otherName")] == list(ORDER)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
+from kazashi.tools.cli.commands.card_free_area import application, ordinance
+from kazashi.tools.cli.commands.card_licence import licence
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -14,6 +16,11 @@ from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_w
 @click.group()
 def card() -> None:
     """Make, renew, show, insert and remove cards."""
+
+
+card.add_command(application)
+card.add_command(ordinance)
+card.add_command(licence)
 
 
 @card.command("new")
@@ -47,6 +54,27 @@ def card_new(
         length_form=int(length_form, 16),
     )
     description = described(world_of(context), name or resident)
+    return Reply(description, _card_in_words(description))
+
+
+@card.command("juki")
+@click.argument("resident", shell_complete=holders)
+@click.option("--name", help="The card's name (default: RESIDENT-juki).")
+@click.option("--issued", metavar="YYYY-MM-DD", help="The day of issue, up to 2015-12-22 (default: today).")
+@click.option("--password", default="ABC123", show_default=True, help="Signature password: 6 to 16 of A-Z and 0-9.")
+@replies
+@click.pass_context
+def card_juki(context: click.Context, resident: str, name: str | None, issued: str | None, password: str) -> Reply:
+    """Issue a Juki card, the older medium.
+
+    A Juki card (住基カード) has a signature certificate of three years. The authority here began on 2015-10-20, and the
+    last one was issued on 2015-12-22. It is revoked when its holder gets an Individual Number Card.
+    """
+    from kazashi.assembly.cards import described, make_juki_card
+
+    new_world_of(context)
+    make_juki_card(institutions_of(context), name or f"{resident}-juki", resident, issued, password)
+    description = described(world_of(context), name or f"{resident}-juki")
     return Reply(description, _card_in_words(description))
 
 
@@ -140,6 +168,25 @@ def card_renew(context: click.Context, name: str) -> Reply:
     return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")
 
 
+@card.command("terminal")
+@click.argument("public_key", type=click.File("rb"))
+@click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path),
+              help="Write the certificate to this file.")  # fmt: skip
+@replies
+@click.pass_context
+def card_terminal(context: click.Context, public_key: IO[bytes], out: Path) -> Reply:
+    """Certify a terminal that logs in without a PIN.
+
+    PUBLIC_KEY is a file with an RSA key of 2048 bits in PEM (openssl rsa -pubout). The cards of this world accept the
+    certificate, and let the terminal use the authentication key (docs/card.md).
+    """
+    from kazashi.assembly.terminals import terminal_certificate
+
+    certificate = terminal_certificate(institutions_of(context), public_key.read())
+    out.write_bytes(certificate)
+    return Reply({"certificate": certificate.hex(), "file": str(out)}, f"The terminal's certificate is in {out}")
+
+
 @card.command("reset")
 @click.argument("slot", shell_complete=slots)
 @replies
@@ -194,6 +241,7 @@ def made(
 
 
 def _card_in_words(described: dict[str, Any]) -> str:
-    lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict)]
+    lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict | list)]
+    lines += [f"application          {row['application']} ({row['aid']})" for row in described.get("applications", [])]
     lines += ["retries left"] + [f"  {name:40} {value}" for name, value in described.get("tries left", {}).items()]
     return "\n".join(lines)
