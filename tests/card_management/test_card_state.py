@@ -9,7 +9,8 @@ import pytest
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
 from kazashi.card_management.consequence import CardState
-from kazashi.card_management.management import NoSuchCard, RenewalRejected
+from kazashi.card_management.production import RenewalRejected
+from kazashi.card_management.records import NoSuchCard
 from kazashi.jpki.state import Reason
 from kazashi.resident_registry.event import (
     CardFound,

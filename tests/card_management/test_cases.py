@@ -24,9 +24,11 @@ from kazashi.applets import jpki
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
 from kazashi.card.image import ImageExists, read_image
+from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.consequence import CardState
-from kazashi.card_management.management import SENDINGS, CaseState, CaseType, NoSuchCard, RenewalRejected
 from kazashi.card_management.order import image_path, usual_order
+from kazashi.card_management.production import SENDINGS, RenewalRejected
+from kazashi.card_management.records import NoSuchCard
 from kazashi.card_management.relay import RelayFailed, RelayFault
 from kazashi.jpki.profile import NEXT, CertificateType
 from kazashi.pki.authority import FIRST_SERIAL, RequestConflict

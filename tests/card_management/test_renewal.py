@@ -16,8 +16,9 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card.request import verify
-from kazashi.card_management.management import SENDINGS, CaseState, CaseType, RenewalRejected
+from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.order import image_path
+from kazashi.card_management.production import SENDINGS, RenewalRejected
 from kazashi.card_management.relay import RelayFailed, RelayFault
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import CertificateState, Reason

@@ -17,9 +17,10 @@ from benchmarks.reliability.town import serial_numbers
 from kazashi.applets import jpki
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
+from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.keys_in_progress import KeysInProgress
-from kazashi.card_management.management import CaseState, CaseType, unfilled
 from kazashi.card_management.order import image_path
+from kazashi.card_management.production import unfilled
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import FIRST_SERIAL
 from kazashi.resident_registry.event import MoveWithin

@@ -10,8 +10,8 @@ from cryptography import x509
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
+from kazashi.card_management.case import CaseState
 from kazashi.card_management.consequence import CardState
-from kazashi.card_management.management import CaseState
 from kazashi.card_management.order import usual_order
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.pki.certificate import CertificateRequest

@@ -1,0 +1,43 @@
+"""Cases of the card management: an order for a card, and how far it has been carried out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from kazashi.card_management.order import Order
+
+
+class CaseType(Enum):
+    """The type of a case."""
+
+    NEW = "new"
+    """Issue a card."""
+    RENEWAL = "renewal"
+    """Renew the certificates on a card."""
+
+
+class CaseState(Enum):
+    """The progress of a case."""
+
+    OPEN = "open"
+    DONE = "done"
+    REFUSED = "refused"
+    """It cannot be carried out; the case's note gives the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class IssuanceCase:
+    """An order in the card management's store.
+
+    For a renewal, `renews` maps the code of each certificate type to renew to the serial number that is replaced
+    (None if there is none). It is None until this is decided.
+    """
+
+    position: int
+    name: str
+    what: CaseType
+    state: CaseState
+    note: str
+    order: Order
+    renews: dict[str, int | None] | None = None

@@ -1,0 +1,201 @@
+"""Making cards: the keys on the chip, a certificate for each, and what personalisation writes to the card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from kazashi.applets import jpki
+from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Personalisation
+from kazashi.applets.install import personalise
+from kazashi.card.certification_request import certification_request
+from kazashi.card.image import read_image, rewrite_application, write_image
+from kazashi.card.key import PrivateKey
+from kazashi.card_management.case import IssuanceCase
+from kazashi.card_management.description import description, holder_of
+from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
+from kazashi.card_management.order import image_path
+from kazashi.card_management.relay import Relay, RelayFailed
+from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.state import CertificateState
+from kazashi.pki.authority import Authority
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import Issued
+from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
+from kazashi.resident_registry.municipality import MunicipalityCode
+from kazashi.resident_registry.resident import Resident
+from kazashi.world.clock import JST
+from kazashi.world.home import World
+
+SENDINGS = 5
+"""How often a request is sent before the case is left open for later."""
+
+
+class RenewalRejected(Exception):
+    """The card's certificates cannot be renewed now; the message gives the reason."""
+
+
+class CardProduction:
+    """Makes cards, and renews the certificates on them. `vouchers` returns the signers of a municipality's cards."""
+
+    def __init__(
+        self, world: World, authorities: Mapping[CertificateType, Authority], relay: Relay,
+        vouchers: Callable[[MunicipalityCode], CardSigners],
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._authorities = authorities
+        self._relay = relay
+        self._vouchers = vouchers
+
+    def make(self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress) -> dict[str, str]:
+        """Make the card of a case; return its number and its last day (ISO) as `number` and `expires`.
+
+        Raises RelayFailed, ValueError, and the authorities' exceptions.
+        """
+        order = case.order
+        day = order.issued.astimezone(JST).date()
+        ends = card_end(day, resident.birth)
+        rng = self._world.random_stream("card", case.name, order.issued.isoformat())
+        card = CardData(
+            expiry=f"{ends:%Y%m%d}",
+            security_code=f"{rng.randrange(10**4):04d}",
+            serial=f"4{rng.randrange(10**14):014d}",
+            contact_atr=order.contact_atr,
+            length_form=order.length_form,
+        )
+        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self._world.keys)
+        kinds = [
+            kind
+            for kind in CertificateType
+            if kind is CertificateType.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE
+        ]
+        not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
+        request = CertificateRequest(
+            resident=resident, certification_request=b"", not_before=order.issued, not_after=not_after,
+            medium_id=card.serial,
+        )  # fmt: skip
+        certificates = {kind: self._certified(case, kind, keys, request) for kind in kinds}
+        data = Personalisation(
+            holder=holder_of(resident),
+            card=card,
+            certificates=self._certificates(certificates, {kind: keys[kind.code] for kind in kinds}, order.issued),
+            vouchers=self._vouchers(resident.municipality.code),
+            keys=ChipKeys(
+                text=PrivateKey(keys["text"]),
+                text_session=PrivateKey(keys["text session"]),
+                visual=PrivateKey(keys["visual"]),
+                common=PrivateKey(keys["common"]),
+            ),
+            pins=order.pins,
+            chance=rng,
+        )
+        path = image_path(self._world, case.name)
+        if not path.exists():  # it exists if the case was interrupted after its card was written
+            write_image(path, personalise(data), description(order, resident, data))
+        return {"number": card.serial, "expires": ends.isoformat()}
+
+    def renewable(self, number: str, resident: Resident) -> list[CertificateType]:
+        """Return the certificate types that can be renewed on a card. Raises RenewalRejected if there are none."""
+        day = self._world.clock.now().astimezone(JST).date()
+        wanted, opens = [], []
+        for kind in CertificateType:
+            if kind is CertificateType.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
+                continue
+            latest = self.latest(kind, number)
+            if (
+                latest is None
+                or self._authorities[kind].revocations.status(latest.serial).state is not CertificateState.GOOD
+                or renewal_opens(latest.not_after) <= day
+            ):
+                wanted.append(kind)
+            else:
+                opens.append(renewal_opens(latest.not_after))
+        if not wanted:
+            raise RenewalRejected(f"the card's certificates are good; they can be renewed from {min(opens)} on")
+        return wanted
+
+    def renew(
+        self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
+        settled: Callable[[str], dict[str, int | None]],
+    ) -> None:  # fmt: skip
+        """Renew the certificates on the card of a case.
+
+        `settled` gets the card's number and returns which certificates the case replaces. Raises RenewalRejected,
+        ImageMissing, DamagedImage, RelayFailed, ValueError, and the authorities' exceptions.
+        """
+        path = image_path(self._world, case.name)
+        contents, about = read_image(path)
+        number, ends = about["card number"], about["expiry"]
+        last_day = datetime.strptime(ends, "%Y%m%d").date()
+        issued = case.order.issued
+        if last_day < issued.astimezone(JST).date():
+            raise RenewalRejected(f"the card {case.name!r} expired on {last_day}; order a new one")
+        applet = contents[jpki.AID]
+        certificates: dict[CertificateType, bytes] = {}
+        keys: dict[CertificateType, bytes] = {}
+        for kind, certificate_file, key_file in _FILES:
+            if applet.keys.get(key_file):
+                certificates[kind], keys[kind] = unfilled(applet.data[certificate_file]), applet.keys[key_file]
+        renews = settled(number)
+        new_keys = keys_in_progress.keys(list(renews), self._world.keys)
+        for kind in (item for item in CertificateType if item.code in renews):
+            serial = renews[kind.code]
+            ended = None if serial is None else self._authorities[kind].find(serial).not_after
+            not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
+            request = CertificateRequest(
+                resident=resident, certification_request=b"", not_before=issued, not_after=not_after, medium_id=number,
+                renews=serial,
+            )  # fmt: skip
+            certificates[kind], keys[kind] = self._certified(case, kind, new_keys, request), new_keys[kind.code]
+        card = CardData(ends, "", number, case.order.contact_atr)
+        renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
+        # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
+        password = about["signature password"] or (
+            case.order.pins.signature if CertificateType.SIGNATURE in certificates else ""
+        )
+        changed = {"signature password": password}
+        rewrite_application(path, jpki.AID, replace(renewed, objects=applet.objects), changed)
+
+    def latest(self, kind: CertificateType, number: str) -> Issued | None:
+        """The latest certificate of a type on a card, by card number."""
+        issued = self._authorities[kind].of_medium(number)
+        return issued[-1] if issued else None
+
+    def _certified(
+        self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest
+    ) -> bytes:
+        request = replace(
+            request,
+            certification_request=certification_request(keys[kind.code]),
+            identifier=f"case {case.position} {kind.code}",
+        )
+        for _ in range(SENDINGS - 1):
+            try:
+                return self._relay.send(kind, request)
+            except RelayFailed:
+                continue
+        return self._relay.send(kind, request)
+
+    def _certificates(
+        self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime
+    ) -> CardCertificates:
+        return CardCertificates(
+            signature=certificates.get(CertificateType.SIGNATURE),
+            signature_key=keys.get(CertificateType.SIGNATURE),
+            signature_authority=self._authorities[CertificateType.SIGNATURE].root(issued),
+            authentication=certificates.get(CertificateType.AUTHENTICATION),
+            authentication_key=keys.get(CertificateType.AUTHENTICATION),
+            authentication_authority=self._authorities[CertificateType.AUTHENTICATION].root(issued),
+        )
+
+
+_FILES = (
+    (CertificateType.SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
+    (CertificateType.AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
+)
+
+
+def unfilled(content: bytes) -> bytes:
+    """Return the certificate (DER) in a file's contents without the padding after it."""
+    return content[: int.from_bytes(content[2:4]) + 4]
