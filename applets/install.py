@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
 
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki
@@ -64,14 +65,23 @@ def structure() -> tuple[Application, ...]:
     return tuple(applet.application(empty) for applet in all_applets())
 
 
-def load_card(image: Path) -> Card:
-    """Return the card in an image file. Raises ImageMissing and DamagedImage."""
-    contents, about = read_image(image)
+def model_of(about: Mapping[str, str]) -> DeviceModel:
+    """Return the model of a device, given the texts about it. Raises ValueError if this program does not know it."""
     name = about.get(MODEL_TEXT, INDIVIDUAL_NUMBER_CARD.name)
     model = MODELS.get(name)
     if model is None:
-        raise DamagedImage(f"{image} is of a model that this program does not know: {name}")
+        raise ValueError(f"this program does not know the model {name}")
+    return model
+
+
+def load_card(image: Path) -> Card:
+    """Return the card in an image file. Raises ImageMissing and DamagedImage."""
+    contents, about = read_image(image)
+    try:
+        model = model_of(about)
+    except ValueError as error:
+        raise DamagedImage(f"{image}: {error}") from error
     try:
         return install(contents, ImageStore(image), model)
     except KeyError as error:
-        raise DamagedImage(f"{image} lacks a part of the model {name!r}: {error}") from error
+        raise DamagedImage(f"{image} lacks a part of the model {model.name!r}: {error}") from error

@@ -72,18 +72,31 @@ class CardManagement:
         return path
 
     def renew(self, name: str) -> list[CertificateType]:
-        """Renew the certificates on a card that have ended, are no longer good, or end within three months.
+        """Renew a card's certificates (`at_counter`), and return the types that were issued."""
+        return self.at_counter(name, CaseType.RENEWAL)
 
-        Returns the renewed types. Raises NoSuchCard, RenewalRejected, RelayFailed, and the authorities' exceptions.
+    def at_counter(self, name: str, what: CaseType) -> list[CertificateType]:
+        """Carry out a renewal or an update of a card, which its holder has brought to a counter; return the types of
+        certificate that were issued.
+
+        Both bring the holder's data on the card up to date (券面事項の変更) and replace certificates that are no longer
+        good, as the signature certificate after a move. A renewal also replaces those that end within three months; it
+        is rejected if no certificate can be replaced, and an update if nothing at all is to be done. Raises NoSuchCard,
+        RenewalRejected, RelayFailed, ImageMissing, DamagedImage, and the authorities' exceptions.
         """
         with self.store.transaction() as connection:
             card = self._records.card(connection, name)
             if card.state != CardState.ACTIVE.value:
                 raise RenewalRejected(f"the card {name!r} is {card.state}; its certificates cannot be renewed")
             holder = ResidentRecordCode(card.holder)
-            wanted = self._production.renewable(card.number, self._identity(holder))
+            resident = self._identity(holder)
+            if what is CaseType.RENEWAL:
+                self._production.check_renewable(card.number, resident)
+            wanted = self._production.renewable(what, card.number, resident)
+            if not wanted and not self._production.new_entries(name, resident):
+                raise RenewalRejected(f"the card {name!r} has the holder's registered data, and good certificates")
             case = self._records.open_case(connection, name) or self._open(
-                connection, name, CaseType.RENEWAL, Order(holder, self._world.clock.now())
+                connection, name, what, Order(holder, self._world.clock.now())
             )
         self._carry_out(case)
         return wanted
@@ -121,6 +134,11 @@ class CardManagement:
         with self.store.reading() as connection:
             return CardState(self._records.card(connection, name).state)
 
+    def holder(self, name: str) -> ResidentRecordCode:
+        """Return the resident record code of a card's holder. Raises NoSuchCard."""
+        with self.store.reading() as connection:
+            return ResidentRecordCode(self._records.card(connection, name).holder)
+
     def vouchers(self, municipality: MunicipalityCode) -> CardSigners:
         """Return the signers of the card-verifiable certificates on a municipality's cards, created at first use."""
         return self._signers.signers(self.store, self._world.keys, municipality)
@@ -135,14 +153,15 @@ class CardManagement:
                 code, former = notice.record_code, notice.former_code
                 if code != former:
                     self._records.recode(connection, former, code)
-                state, renews = consequence(notice.event, notice.details)
-                names = self._records.cards_in_use(connection, code)
+                state, what = consequence(notice.event, notice.details)
+                cards = self._records.cards_in_use(connection, code)
                 if state is not None:
-                    self._records.set_state(connection, now, names, state, notice.event.code)
-                if renews:
-                    for name in names:
-                        if self._records.open_case(connection, name) is None:
-                            self._open(connection, name, CaseType.RENEWAL, Order(code, now))
+                    self._records.set_state(connection, now, list(cards), state, notice.event.code)
+                for name, before in cards.items() if what is not None else ():
+                    if (state or before) is CardState.ACTIVE and self._records.open_case(connection, name) is None:
+                        case = self._open(connection, name, what, Order(code, now))
+                        if what is CaseType.UPDATE:
+                            self._records.settle(connection, case, {})  # nobody has applied for certificates
 
     # Carrying out cases
 
@@ -155,6 +174,7 @@ class CardManagement:
             # Both the process that ordered a case and the running instance carry it out. The second finds it done.
             with self.store.reading() as connection:
                 current = self._records.case_at(connection, case.position)
+                length_form = self._records.length_form(connection, case.name)
             if current.state is not CaseState.OPEN:
                 return
             card = None
@@ -164,7 +184,11 @@ class CardManagement:
                     card = self._production.make(current, resident, keys_in_progress)
                 else:
                     self._production.renew(
-                        current, resident, keys_in_progress, lambda number: self._settled(current, number, resident)
+                        current,
+                        resident,
+                        keys_in_progress,
+                        lambda number: self._settled(current, number, resident),
+                        length_form,
                     )
             except (ValueError, ImageMissing, DamagedImage, RenewalRejected) as error:
                 # Such a case can never be carried out. It is closed so that it does not block other cases.
@@ -182,15 +206,17 @@ class CardManagement:
             self._records.close(connection, self._world.clock.now(), case, state, note, card)
 
     def _settled(self, case: IssuanceCase, number: str, resident: Resident) -> dict[str, int | None]:
-        """Return the certificate types that a renewal replaces, with the old serial numbers; see `IssuanceCase.renews`.
+        """Return the certificate types that a case issues, with the old serial numbers; see `IssuanceCase.renews`.
 
         This is decided once per case, because the certificates that the case has already issued are good and would not
         be renewed again.
         """
         if case.renews is not None:
             return case.renews
+        if case.what is CaseType.RENEWAL:
+            self._production.check_renewable(number, resident)
         renews: dict[str, int | None] = {}
-        for kind in self._production.renewable(number, resident):
+        for kind in self._production.renewable(case.what, number, resident):
             before = self._production.latest(kind, number)
             renews[kind.code] = before.serial if before else None
         with self.store.transaction() as connection:

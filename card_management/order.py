@@ -16,6 +16,8 @@ from kazashi.world.home import World
 
 SUFFIX = ".card"
 
+DEFAULT_LENGTH_FORM = 0x82
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
@@ -26,7 +28,7 @@ class Order:
     issued: datetime
     pins: Pins = field(default_factory=Pins)
     contact_atr: bytes = DEFAULT_CONTACT_ATR
-    length_form: int = 0x82
+    length_form: int = DEFAULT_LENGTH_FORM
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as JSON-compatible values, without the resident record code, which has its own column."""
@@ -46,7 +48,7 @@ class Order:
             datetime.fromisoformat(document["issued"]),
             Pins(*document["pins"]),
             bytes.fromhex(document["contact_atr"]),
-            document.get("length_form", 0x82),  # absent from the orders of earlier versions
+            document.get("length_form", DEFAULT_LENGTH_FORM),  # absent from the orders of earlier versions
         )
 
 

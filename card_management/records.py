@@ -11,7 +11,7 @@ import sqlalchemy as sa
 
 from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
 from kazashi.card_management.consequence import CardState
-from kazashi.card_management.order import Order
+from kazashi.card_management.order import DEFAULT_LENGTH_FORM, Order
 from kazashi.world.event_log import event_table
 from kazashi.world.storage import Migration, Position
 
@@ -53,11 +53,19 @@ class CardRecords:
             raise NoSuchCard(f"this card management has issued no card {name!r}; see: kazashi card list")
         return row
 
-    def cards_in_use(self, connection: sa.Connection, holder: str) -> Sequence[str]:
-        """Return the names of a holder's cards that have not ended."""
+    def cards_in_use(self, connection: sa.Connection, holder: str) -> dict[str, CardState]:
+        """Return a holder's cards that have not ended, with their states."""
         card = self._card.c
         in_use = (card.holder == holder) & (card.state != CardState.ENDED.value)
-        return connection.scalars(sa.select(card.name).where(in_use)).all()
+        rows = connection.execute(sa.select(card.name, card.state).where(in_use))
+        return {row.name: CardState(row.state) for row in rows}
+
+    def length_form(self, connection: sa.Connection, name: str) -> int:
+        """Return the form of the lengths of a card's texts, which its order said."""
+        case = self._case.c
+        first = sa.select(self._case).where((case.name == name) & (case.what == CaseType.NEW.value))
+        row = connection.execute(first.order_by(case.position.desc()).limit(1)).one_or_none()
+        return DEFAULT_LENGTH_FORM if row is None else _case_of(row).order.length_form
 
     def set_state(
         self, connection: sa.Connection, now: datetime, names: Sequence[str], state: CardState, note: str
@@ -111,7 +119,7 @@ class CardRecords:
         return case
 
     def settle(self, connection: sa.Connection, case: IssuanceCase, renews: dict[str, int | None]) -> None:
-        """Record which certificates a renewal replaces; see `IssuanceCase.renews`."""
+        """Record which certificates a case issues; see `IssuanceCase.renews`."""
         document = json.dumps({**case.order.as_dict(), "renews": renews})
         same_case = self._case.c.position == case.position
         connection.execute(sa.update(self._case).where(same_case).values(document=document))

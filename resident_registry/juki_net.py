@@ -42,6 +42,8 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.Correction: (),
     events.CharacterCorrection: None,
     events.Furigana: None,
+    events.FuriganaNotice: None,
+    events.FuriganaRecorded: None,
     events.PlaceRenamed: None,
     events.Death: (),
     events.Emigration: ("continued",),

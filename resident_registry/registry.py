@@ -18,8 +18,10 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from kazashi.resident_registry.address_subscription import AddressSubscription, AddressSubscriptions
-from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, NumberChange, PlaceRenamed
+from kazashi.resident_registry.deadline import CONTINUATION, Deadlines, consequence
+from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, MoveOut, NumberChange, PlaceRenamed
 from kazashi.resident_registry.municipality import municipality
+from kazashi.resident_registry.name_event import FURIGANA_STARTS
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
 from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import ResidencyStatus, Resident, from_document, to_document
@@ -74,6 +76,7 @@ class Registry:
         metadata = sa.MetaData()
         self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
         self._addresses = AddressSubscriptions(metadata, self.outbox)
+        self._deadlines = Deadlines(metadata)
         self._person = sa.Table(
             "person", metadata,
             sa.Column("person", Position, primary_key=True),
@@ -90,12 +93,6 @@ class Registry:
             sa.Column("person", sa.BigInteger, index=True),
             sa.Column("municipality", sa.Text, nullable=False),
         )
-        self._deadline = sa.Table(
-            "deadline", metadata,
-            sa.Column("person", sa.BigInteger, primary_key=True),
-            sa.Column("what", sa.Text, primary_key=True),
-            sa.Column("due", sa.BigInteger, nullable=False, index=True),
-        )  # fmt: skip
         self._free_code = sa.Table(
             "free_code", metadata,
             sa.Column("record_code", sa.Text, primary_key=True),
@@ -210,22 +207,26 @@ class Registry:
         return done
 
     def lapse(self) -> int:
-        """Record a lapse for every deadline that has passed, and return how many were recorded."""
-        now, lapsed = self._world.clock.now(), 0
+        """Record what follows from every deadline that has passed, and return how many there were."""
+        now, passed = self._world.clock.now(), 0
         with self.store.transaction() as connection:
-            due = sa.select(self._deadline).where(self._deadline.c.due <= epoch(now))
-            for missed in connection.execute(due).all():
+            for missed in self._deadlines.passed(connection, now):
                 row = connection.execute(sa.select(self._person).where(self._person.c.person == missed.person)).one()
-                self._clear_deadline(connection, missed.person, missed.what)
-                self._record(connection, row, Lapse(missed.what), today(self._world.clock), Lapse.channel)
-                lapsed += 1
-        return lapsed
+                self._deadlines.clear(connection, missed.person, missed.what)
+                event = consequence(missed.what, self._load(row))
+                self._record(connection, row, event, today(self._world.clock), event.channel)
+                passed += 1
+        return passed
 
     def next_lapse(self) -> datetime | None:
         """The time at which the next deadline will have passed, or None if there is no deadline."""
         with self.store.reading() as connection:
-            due = connection.scalar(sa.select(sa.func.min(self._deadline.c.due)))
-        return None if due is None else from_epoch(due)
+            return self._deadlines.next(connection)
+
+    def deadlines(self, who: str) -> dict[str, date]:
+        """Return a person's deadlines with their last days. Raises NoSuchResident."""
+        with self.store.reading() as connection:
+            return self._deadlines.of(connection, self._row(connection, who).person)
 
     # Juki-Net
 
@@ -297,6 +298,10 @@ class Registry:
         )  # fmt: skip
         self._report(connection, before, after, event, day, self._due(channel))
         self._addresses.tell(connection, self._world.clock.now(), row.person, before, after)
+        if isinstance(event, MoveOut) and self._deadlines.clear(connection, row.person, CONTINUATION):
+            # A card whose use was not continued lapses at the next move out.
+            row = connection.execute(sa.select(self._person).where(same_person)).one()
+            return self._record(connection, row, Lapse(CONTINUATION), day, Lapse.channel)
         return after
 
     def _check_day(self, resident: Resident, day: date) -> None:
@@ -309,7 +314,7 @@ class Registry:
             )
 
     def _meet_deadline(self, connection: sa.Connection, person: int, event: Event) -> None:
-        if event.meets and not self._clear_deadline(connection, person, event.meets) and not event.may_be_late:
+        if event.meets and not self._deadlines.clear(connection, person, event.meets) and not event.may_be_late:
             raise EventRejected(RejectionReason.NOT_AWAITED, f"no deadline for {event.meets} is running")
 
     def _check_number_changes(self, connection: sa.Connection, person: int, event: Event) -> None:
@@ -327,11 +332,9 @@ class Registry:
         self, connection: sa.Connection, person: int, after: Resident, deadline: tuple[str, date] | None
     ) -> None:
         if after.status not in (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING):
-            self._clear_deadline(connection, person, None)
+            self._deadlines.clear(connection, person, None)
         elif deadline is not None:
-            what, last = deadline
-            due = epoch(in_japan(last + timedelta(days=1)))
-            connection.execute(sa.insert(self._deadline), {"person": person, "what": what, "due": due})
+            self._deadlines.set(connection, person, *deadline)
 
     def _report(
         self, connection: sa.Connection, before: Resident, after: Resident, event: Event, day: date, due: datetime
@@ -365,6 +368,10 @@ class Registry:
             taken = next((person.alias for person in people if self._is_taken(connection, person.alias)), "")
             problem = f"the alias {taken!r} is already taken" if taken else "two residents have the same alias"
             raise EventRejected(RejectionReason.ALIAS, f"{problem}; choose another alias") from error
+        if epoch(now) < epoch(in_japan(FURIGANA_STARTS)):
+            these = sa.select(self._person).where(self._person.c.record_code.in_(codes))
+            registered = ((row.person, self._load(row)) for row in connection.execute(these).all())
+            self._deadlines.announce_readings(connection, registered)
         for place, group in groupby(documents, key=itemgetter("municipality")):
             # Each document is sent as text, so that the nodes that only forward it need not parse it.
             entries = [(document["record_code"], _json(_identity(document, "record_code"))) for document in group]
@@ -450,12 +457,6 @@ class Registry:
     def _first_municipality(self, row: Any) -> str:
         residences = json.loads(row.document).get("residences")
         return str(residences[0][0] if residences else row.municipality)
-
-    def _clear_deadline(self, connection: sa.Connection, person: int, what: str | None) -> bool:
-        condition = self._deadline.c.person == person
-        if what is not None:
-            condition &= self._deadline.c.what == what
-        return connection.execute(sa.delete(self._deadline).where(condition)).rowcount > 0
 
     @staticmethod
     def _load(row: Any) -> Resident:

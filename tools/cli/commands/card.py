@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from kazashi.tools.cli.commands.card_counter import card_renew, card_update
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -126,20 +127,6 @@ def card_remove(context: click.Context, slot: str) -> Reply:
     return Reply(reply, f"{reply['reader']} is empty")
 
 
-@card.command("renew")
-@click.argument("name", shell_complete=cards)
-@replies
-@click.pass_context
-def card_renew(context: click.Context, name: str) -> Reply:
-    """Renew the certificates on a card.
-
-    New certificates replace those that are no longer valid or end within three months. A card in a reader has them at
-    once: PC/SC clients see it removed and inserted again.
-    """
-    kinds = [kind.code for kind in institutions_of(context).cards.renew(name)]
-    return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")
-
-
 @card.command("reset")
 @click.argument("slot", shell_complete=slots)
 @replies
@@ -151,6 +138,10 @@ def card_reset(context: click.Context, slot: str) -> Reply:
     """
     reply = ask(context, "reset", slot=slot)
     return Reply(reply, f"{reply['card']} is in {reply['reader']} again")
+
+
+card.add_command(card_renew)
+card.add_command(card_update)
 
 
 def made(

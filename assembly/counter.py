@@ -1,0 +1,47 @@
+"""A visit to a municipality's counter with a card: all that is due is done at once."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kazashi.card.image import read_image
+from kazashi.card_management.case import CaseType
+from kazashi.card_management.entries import entries_in
+from kazashi.card_management.order import image_path
+from kazashi.card_management.production import RenewalRejected
+from kazashi.jpki.profile import CertificateType
+from kazashi.resident_registry.deadline import CONTINUATION
+from kazashi.resident_registry.event import CardContinuation
+
+if TYPE_CHECKING:
+    from kazashi.assembly.institutions import Institutions
+
+
+@dataclass(frozen=True, slots=True)
+class CounterVisit:
+    """What was done at the counter: the types of certificate that were issued, the lines that were entered in the field
+    for additional entries (追記欄), and whether the use of the card was continued after a move."""
+
+    certificates: list[CertificateType]
+    entries: list[str]
+    continued: bool
+
+
+def visit(institutions: Institutions, name: str, what: CaseType) -> CounterVisit:
+    """Bring a card to the counter for a renewal or an update. If its use must be continued after a move (継続利用),
+    that is done first.
+
+    Raises NoSuchCard, RenewalRejected, RelayFailed, ImageMissing, DamagedImage, and the authorities' exceptions.
+    """
+    holder, path = institutions.cards.holder(name), image_path(institutions.world, name)
+    before = entries_in(read_image(path)[1])
+    continued = CONTINUATION in institutions.registry.deadlines(holder)
+    if continued:
+        institutions.registry.record(holder, CardContinuation())
+    institutions.settle()
+    certificates: list[CertificateType] = []
+    with suppress(*((RenewalRejected,) if continued else ())):
+        certificates = institutions.cards.at_counter(name, what)
+    return CounterVisit(certificates, entries_in(read_image(path)[1])[len(before) :], continued)
