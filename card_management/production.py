@@ -21,7 +21,7 @@ from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgr
 from kazashi.card_management.order import image_path
 from kazashi.card_management.relay import Relay, RelayFailed
 from kazashi.jpki.profile import CertificateType
-from kazashi.jpki.state import CertificateState
+from kazashi.jpki.state import CertificateState, Reason
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.certificate_database import Issued
@@ -200,6 +200,14 @@ class CardProduction:
         card = CardData(ends, "", number, case.order.contact_atr)
         renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
         return replace(renewed, objects=applet.objects)
+
+    def revoke(self, number: str) -> None:
+        """Revoke the good certificates on a card that another one has replaced. Those on hold stay on hold."""
+        for kind, authority in self._authorities.items():
+            latest = self.latest(kind, number)
+            if latest is None or authority.revocations.status(latest.serial).state is not CertificateState.GOOD:
+                continue
+            authority.revocations.revoke(latest.serial, Reason.CESSATION_OF_OPERATION, "card issued again")
 
     def latest(self, kind: CertificateType, number: str) -> Issued | None:
         """The latest certificate of a type on a card, by card number."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from kazashi.tools.cli.commands.card_counter import card_renew, card_update
+from kazashi.tools.cli.commands.card_counter import card_history, card_order, card_reissue, card_renew, card_update
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -79,10 +79,12 @@ def card_list(context: click.Context, samples: bool) -> Reply:
 @replies
 @click.pass_context
 def card_show(context: click.Context, name: str) -> Reply:
-    """Show a card, with its PINs."""
+    """Show a card, with its PINs, and its state in the card management."""
     from kazashi.assembly.cards import described
+    from kazashi.assembly.counter import described_status
 
     description = described(world_of(context), name, missing_is_error=True)
+    description |= described_status(institutions_of(context), name)
     return Reply(description, _card_in_words(description))
 
 
@@ -140,8 +142,8 @@ def card_reset(context: click.Context, slot: str) -> Reply:
     return Reply(reply, f"{reply['card']} is in {reply['reader']} again")
 
 
-card.add_command(card_renew)
-card.add_command(card_update)
+for command in (card_renew, card_update, card_order, card_reissue, card_history):
+    card.add_command(command)
 
 
 def made(
