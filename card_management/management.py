@@ -31,6 +31,7 @@ from kazashi.card_management.order import DEFAULT_LENGTH_FORM, Order, image_path
 from kazashi.card_management.production import CardProduction, RenewalRejected
 from kazashi.card_management.records import MIGRATIONS, CardRecords
 from kazashi.card_management.relay import Relay, RelayFailed
+from kazashi.card_management.relay_server import RelayServer
 from kazashi.card_management.signers import SignerStore
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import Authority
@@ -61,7 +62,8 @@ class CardManagement:
         metadata = sa.MetaData()
         self._signers, self._inbox = SignerStore(metadata), Inbox(metadata)
         self._records = CardRecords(metadata)
-        self._production = CardProduction(world, authorities, relay, self.vouchers)
+        self.relay = RelayServer(world, metadata, relay, lambda: self.store)
+        self._production = CardProduction(world, authorities, self.relay, self.vouchers)
         self._keys_may_be_left = True
         self.store = world.store(ACTOR, metadata, MIGRATIONS)
 
@@ -162,7 +164,9 @@ class CardManagement:
         """Return when the next case can be carried out or the next card ends: AT_ONCE for an open case whose time has
         come, and if a process that was killed left keys behind; None if there is nothing to wait for."""
         with self.store.reading() as connection:
-            instants = [case.order.issued for case in self._records.open_cases(connection)]
+            cases = self._records.open_cases(connection)
+            back = self.relay.status().down_until if cases else None
+            instants = [max(case.order.issued, back or AT_ONCE) for case in cases]
             if (last := self._records.first_end(connection)) is not None:
                 instants.append(in_japan(last + timedelta(days=1)))
         self._keys_may_be_left = self._keys_may_be_left and bool(self._left_keys())

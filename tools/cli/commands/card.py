@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from kazashi.tools.cli.commands.card_counter import card_history, card_order, card_reissue, card_renew, card_update
+from kazashi.tools.cli.commands.card_relay import relay
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -142,7 +143,7 @@ def card_reset(context: click.Context, slot: str) -> Reply:
     return Reply(reply, f"{reply['card']} is in {reply['reader']} again")
 
 
-for command in (card_renew, card_update, card_order, card_reissue, card_history):
+for command in (card_renew, card_update, card_order, card_reissue, card_history, relay):
     card.add_command(command)
 
 
