@@ -7,6 +7,7 @@ whose identifiers begin with 9 (production: 5, test cards: 6).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from kazashi.card.key import PrivateKey
@@ -59,4 +60,11 @@ class CertificateSigner:
 def certificate(issuer: CertificateSigner, subject_id: bytes, subject_key: PrivateKey) -> Tlv:
     """Return a certificate of 568 bytes. The signature covers the 297-byte value of its body, not the body's header."""
     body = issuer.id + subject_id + public_key(subject_key)
-    return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, issuer.sign(body), LONG)], LONG)
+    signature = _signature(issuer.key.pkcs8, body)
+    return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, signature, LONG)], LONG)
+
+
+@lru_cache(maxsize=256)
+def _signature(issuer: bytes, body: bytes) -> bytes:
+    # All cards of a municipality have the same certificates of its keys.
+    return PrivateKey(issuer).sign_digest(sha256(body).digest())

@@ -14,6 +14,7 @@ from kazashi.card_management.consequence import CardState
 from kazashi.card_management.order import Order
 from kazashi.world.clock import from_epoch
 from kazashi.world.event_log import event_table
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Migration, Position
 
 _BY_END = "card_by_end"
@@ -46,6 +47,9 @@ class CardRecords:
             sa.Column("note", sa.Text, nullable=False),
             sa.Column("document", sa.Text, nullable=False),
         )  # fmt: skip
+        card = self._card.c
+        in_use = (card.holder == sa.bindparam("of")) & (card.state != CardState.ENDED.value)
+        self._in_use = Statement(sa.select(card.name, card.state).where(in_use))
         self._event, self._log = event_table(metadata, sa.Column("name", sa.Text, nullable=False))
 
     # Cards
@@ -59,9 +63,7 @@ class CardRecords:
 
     def cards_in_use(self, connection: sa.Connection, holder: str) -> dict[str, CardState]:
         """Return a holder's cards that have not ended, with their states."""
-        card = self._card.c
-        in_use = (card.holder == holder) & (card.state != CardState.ENDED.value)
-        rows = connection.execute(sa.select(card.name, card.state).where(in_use))
+        rows = self._in_use.all(connection, {"of": str(holder)})
         return {row.name: CardState(row.state) for row in rows}
 
     def number_of(self, connection: sa.Connection, name: str) -> str | None:

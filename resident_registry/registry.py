@@ -7,7 +7,7 @@ municipality.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby, islice
@@ -23,6 +23,7 @@ from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, M
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.name_event import FURIGANA_STARTS
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
+from kazashi.resident_registry.person_row import COLUMNS, as_json, columns_of, identity_of
 from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import ResidencyStatus, Resident, from_document, to_document
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
@@ -30,6 +31,7 @@ from kazashi.world.entered_text import entered_text
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.outbox import Inbox, Message, Outbox
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Position
 from kazashi.world.voiced_kana import compose_voiced_kana
 
@@ -98,6 +100,13 @@ class Registry:
             sa.Column("record_code", sa.Text, primary_key=True),
             sa.Column("municipality", sa.Text, nullable=False, index=True),
         )  # fmt: skip
+        this, by_code = (
+            self._person.c.person == sa.bindparam("this"),
+            self._person.c.record_code == sa.bindparam("code"),
+        )
+        self._by_code = Statement(sa.select(self._person).where(by_code).with_for_update())
+        self._update = Statement(sa.update(self._person).where(this).values(
+            {name: sa.bindparam(f"new_{name}") for name in COLUMNS}))  # fmt: skip
         self.store = world.store(ACTOR, metadata, [word_becomes_what, _to_3])
 
     # Queries
@@ -290,7 +299,8 @@ class Registry:
         if new_code:
             after = replace(after, record_code=new_code)
         same_person = self._person.c.person == row.person
-        connection.execute(sa.update(self._person).where(same_person).values(_columns(to_document(after))))
+        columns = {f"new_{name}": value for name, value in columns_of(to_document(after)).items()}
+        self._update.run(connection, {"this": row.person, **columns})
         self._set_deadline(connection, row.person, after, event.deadline(day))
         self._log(
             connection, self._world.clock.now(), event.code, event.as_dict(),
@@ -347,8 +357,8 @@ class Registry:
         body = {
             "day": day.isoformat(),
             "record_code": before.code,
-            "person": _identity(to_document(after)),
-            "event": _identity(event.as_dict()),
+            "person": identity_of(to_document(after)),
+            "event": identity_of(event.as_dict()),
         }
         self._send(connection, place, due, event.code, body)
 
@@ -360,7 +370,7 @@ class Registry:
         since = now.astimezone(JST).date().isoformat()
         documents = [{"since": since, **to_document(resident), "record_code": code}
                      for resident, code in zip(people, codes, strict=True)]  # fmt: skip
-        rows = [{**_columns(document), "registered_at": epoch(now)} for document in documents]
+        rows = [{**columns_of(document), "registered_at": epoch(now)} for document in documents]
         try:
             with connection.begin_nested():
                 connection.execute(sa.insert(self._person), rows)
@@ -374,7 +384,7 @@ class Registry:
             self._deadlines.announce_readings(connection, registered)
         for place, group in groupby(documents, key=itemgetter("municipality")):
             # Each document is sent as text, so that the nodes that only forward it need not parse it.
-            entries = [(document["record_code"], _json(_identity(document, "record_code"))) for document in group]
+            entries = [(document["record_code"], as_json(identity_of(document, "record_code"))) for document in group]
             self._send(connection, place, now, "registration", {"people": entries})
 
     def _is_taken(self, connection: sa.Connection, alias: str) -> bool:
@@ -436,6 +446,12 @@ class Registry:
             )
 
     def _row(self, connection: sa.Connection, who: str, *, lock: bool = False) -> Any:
+        if (
+            lock
+            and isinstance(who, ResidentRecordCode)
+            and (known := self._by_code.one_or_none(connection, {"code": str(who)}))
+        ):
+            return known
         person = self._person.c
         if who.isascii() and who.isdigit() and len(who) in (11, 12):
             # A number with a wrong check digit was mistyped, so it is not looked up.
@@ -468,29 +484,3 @@ class Registry:
 
 def _to_3(_: sa.Connection) -> None:
     """Migrate to version 3, of which only tables are new. An older program would not tell address systems of events."""
-
-
-def _columns(document: Mapping[str, Any]) -> dict[str, object]:
-    """A resident's document as a row. The two numbers are only in their own columns."""
-    rest = {key: value for key, value in document.items() if key not in ("record_code", "individual_number")}
-    return {
-        "alias": document.get("alias"),
-        "record_code": document["record_code"],
-        "individual_number": document.get("individual_number"),
-        "municipality": document["municipality"],
-        "document": _json(rest),
-    }
-
-
-_STAYS_HOME = frozenset(
-    ("about", "household", "nationality", "residence_status", "residences", "individual_number", "protected")
-)
-
-
-def _identity(document: Mapping[str, Any], *without: str) -> dict[str, Any]:
-    """What is sent over Juki-Net of a document: identity data, but no household, nationality or former addresses."""
-    return {key: value for key, value in document.items() if key not in _STAYS_HOME and key not in without}
-
-
-def _json(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=False)
