@@ -77,18 +77,27 @@ def structure(loaded: Sequence[Applet] = ()) -> tuple[Application, ...]:
     return tuple(applet.application(empty) for applet in all_applets(loaded))
 
 
-def load_card(image: Path) -> Card:
-    """Return the card in an image file. Raises ImageMissing and DamagedImage."""
-    contents, about, digest = stored_card(image)
+def model_of(about: Mapping[str, str]) -> DeviceModel:
+    """Return the model of a device, given the texts about it. Raises ValueError if this program does not know it."""
     name = about.get(MODEL_TEXT, INDIVIDUAL_NUMBER_CARD.name)
     model = MODELS.get(name)
     if model is None:
-        raise DamagedImage(f"{image} is of a model that this program does not know: {name}")
+        raise ValueError(f"this program does not know the model {name}")
+    return model
+
+
+def load_card(image: Path) -> Card:
+    """Return the card in an image file. Raises ImageMissing and DamagedImage."""
+    contents, about, digest = stored_card(image)
+    try:
+        model = model_of(about)
+    except ValueError as error:
+        raise DamagedImage(f"{image}: {error}") from error
     try:
         model = with_loaded(model, about)
         return install(contents, ImageStore(image, digest), model)
     except KeyError as error:
-        raise DamagedImage(f"{image} lacks a part of the model {name!r}: {error}") from error
+        raise DamagedImage(f"{image} lacks a part of the model {model.name!r}: {error}") from error
     except free_area.BadDefinition as error:
         raise DamagedImage(f"{image} is damaged: {error}") from error
 

@@ -7,6 +7,7 @@ whose identifiers begin with 9 (production: 5, test cards: 6).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -74,4 +75,10 @@ def certified(issuer: CertificateSigner, subject_id: bytes, subject_key: bytes) 
     The signature covers the 297-byte value of its body, not the body's header.
     """
     body = issuer.id + subject_id + subject_key
-    return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, issuer.sign(body), LONG)], LONG)
+    return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, _signature(issuer.key.pkcs8, body), LONG)], LONG)
+
+
+@lru_cache(maxsize=256)
+def _signature(issuer: bytes, body: bytes) -> bytes:
+    # All cards of a municipality have the same certificates of its keys.
+    return PrivateKey(issuer).sign_digest(sha256(body).digest())

@@ -8,9 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.drivers_licence import LicencePolice
 from kazashi.card_management.free_area import MunicipalCounters
-from kazashi.card_management.management import CardManagement, CaseState, CaseType
+from kazashi.card_management.management import CardManagement
 from kazashi.card_management.order import Order, usual_order
 from kazashi.card_management.relay import DirectRelay
 from kazashi.jpki.profile import CertificateType

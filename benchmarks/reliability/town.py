@@ -19,8 +19,9 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card.chip import Chip
 from kazashi.card.image import read_image
 from kazashi.card.request import change_reference_data, select, verify
-from kazashi.card_management.management import CaseState, CaseType, unfilled
+from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.order import card_names, image_path
+from kazashi.card_management.production import unfilled
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import CertificateState
 from kazashi.pki.authority import FIRST_SERIAL, Authority

@@ -10,8 +10,8 @@ from cryptography import x509
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
+from kazashi.card_management.case import CaseState
 from kazashi.card_management.consequence import CardState
-from kazashi.card_management.management import CaseState
 from kazashi.card_management.order import usual_order
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.pki.certificate import CertificateRequest
@@ -29,6 +29,8 @@ from kazashi.resident_registry.event import (
     Emigration,
     Event,
     Furigana,
+    FuriganaNotice,
+    FuriganaRecorded,
     Lapse,
     LossReport,
     MoveOut,
@@ -109,6 +111,13 @@ TABLE: list[tuple[str, str, tuple[Event, ...], str, str]] = [
     ("a corrected date of birth", "hanako", (Correction(birth="1988-04-18"),), CHANGED, GOOD),
     ("a corrected sex", "hanako", (Correction(sex="9"),), CHANGED, GOOD),
     ("a furigana", "hanako", (Furigana("バンゴウ　ハナコ"),), GOOD, GOOD),
+    (
+        "a reading recorded ex officio",
+        "hanako",
+        (FuriganaNotice("バンゴウ　ハナコ"), FuriganaRecorded("バンゴウ　ハナコ")),
+        GOOD,
+        GOOD,
+    ),
     ("a corrected character", "rare-kanji", (CharacterCorrection(family="吉崎"),), GOOD, GOOD),
     ("a renamed street", "hanako", (PlaceRenamed("新架空町９丁目９９番９９号"),), GOOD, GOOD),
     ("a death", "hanako", (Death(),), ENDED, ENDED),

@@ -1,0 +1,254 @@
+"""Making cards: the keys on the chip, a certificate for each, and what personalisation writes to the card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime
+
+from kazashi.applets import input_support, jpki
+from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Personalisation
+from kazashi.applets.install import model_of, personalise
+from kazashi.applets.rewriting import has_holder_data, issuer_pins, rewriting
+from kazashi.card.certification_request import certification_request
+from kazashi.card.contents import ApplicationContents, CardContents
+from kazashi.card.image import read_image, rewrite_applications, write_image
+from kazashi.card.key import PrivateKey
+from kazashi.card_management.case import CaseType, IssuanceCase
+from kazashi.card_management.description import description, holder_of, numbers_of_holder
+from kazashi.card_management.entries import entered, new_entries
+from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
+from kazashi.card_management.order import image_path
+from kazashi.card_management.relay import Relay, RelayFailed
+from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.state import CertificateState, Reason
+from kazashi.pki.authority import Authority
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.pki.certificate_database import Issued
+from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
+from kazashi.resident_registry.municipality import MunicipalityCode
+from kazashi.resident_registry.resident import Resident
+from kazashi.world.clock import JST
+from kazashi.world.home import World
+
+SENDINGS = 5
+"""How often a request is sent before the case is left open for later."""
+
+
+class RenewalRejected(Exception):
+    """The card cannot be renewed or updated now; the message gives the reason."""
+
+
+class CardProduction:
+    """Makes cards, and renews the certificates on them. `vouchers` returns the signers of a municipality's cards."""
+
+    def __init__(
+        self, world: World, authorities: Mapping[CertificateType, Authority], relay: Relay,
+        vouchers: Callable[[MunicipalityCode], CardSigners],
+    ) -> None:  # fmt: skip
+        self._world = world
+        self._authorities = authorities
+        self._relay = relay
+        self._vouchers = vouchers
+
+    def make(self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress) -> dict[str, str]:
+        """Make the card of a case; return its number and its last day (ISO) as `number` and `expires`.
+
+        Raises RelayFailed, ValueError, and the authorities' exceptions.
+        """
+        order = case.order
+        day = order.issued.astimezone(JST).date()
+        ends = card_end(day, resident.birth)
+        rng = self._world.random_stream("card", case.name, order.issued.isoformat())
+        card = CardData(
+            expiry=f"{ends:%Y%m%d}",
+            security_code=f"{rng.randrange(10**4):04d}",
+            serial=f"4{rng.randrange(10**14):014d}",
+            contact_atr=order.contact_atr,
+            length_form=order.length_form,
+        )
+        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self._world.keys)
+        kinds = [
+            kind
+            for kind in CertificateType
+            if kind is CertificateType.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE
+        ]
+        not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
+        request = CertificateRequest(
+            resident=resident, certification_request=b"", not_before=order.issued, not_after=not_after,
+            medium_id=card.serial,
+        )  # fmt: skip
+        certificates = {kind: self._certified(case, kind, keys, request) for kind in kinds}
+        data = Personalisation(
+            holder=holder_of(resident),
+            card=card,
+            certificates=self._certificates(certificates, {kind: keys[kind.code] for kind in kinds}, order.issued),
+            vouchers=self._vouchers(resident.municipality.code),
+            keys=ChipKeys(
+                text=PrivateKey(keys["text"]),
+                text_session=PrivateKey(keys["text session"]),
+                visual=PrivateKey(keys["visual"]),
+                common=PrivateKey(keys["common"]),
+            ),
+            pins=order.pins,
+            chance=rng,
+        )
+        path = image_path(self._world, case.name)
+        if not path.exists():  # it exists if the case was interrupted after its card was written
+            write_image(path, personalise(data), description(order, resident, data))
+        return {"number": card.serial, "expires": ends.isoformat()}
+
+    def renewable(self, case: CaseType, number: str, resident: Resident) -> list[CertificateType]:
+        """Return the certificate types that a renewal or an update issues on a card, which may be none.
+
+        An update replaces those that are no longer good; a renewal also those that end within three months.
+        """
+        return [kind for kind, opens in self._openings(case, number, resident) if opens is None]
+
+    def check_renewable(self, number: str, resident: Resident) -> None:
+        """Raise RenewalRejected if all certificates on a card are good and their renewal has not opened."""
+        openings = [opens for _, opens in self._openings(CaseType.RENEWAL, number, resident)]
+        if None not in openings:
+            first = min(opens for opens in openings if opens is not None)
+            raise RenewalRejected(f"the card's certificates are good; they can be renewed from {first} on")
+
+    def _openings(
+        self, case: CaseType, number: str, resident: Resident
+    ) -> Iterator[tuple[CertificateType, date | None]]:
+        """Yield the holder's certificate types, and the day from which each can be renewed; None for one that is
+        issued now."""
+        day = self._world.clock.now().astimezone(JST).date()
+        for kind in CertificateType:
+            if kind is CertificateType.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
+                continue
+            latest = self.latest(kind, number)
+            if (
+                latest is None
+                or self._authorities[kind].revocations.status(latest.serial).state is not CertificateState.GOOD
+            ):
+                yield kind, None
+                continue
+            opens = renewal_opens(latest.not_after)
+            yield kind, None if case is CaseType.RENEWAL and opens <= day else opens
+
+    def new_entries(self, name: str, resident: Resident) -> dict[str, str]:
+        """Return the holder's data that are not those on a card; see `entries.new_entries`.
+
+        Raises ImageMissing, DamagedImage and ImageUnreadable.
+        """
+        contents, about = read_image(image_path(self._world, name))
+        if not has_holder_data(contents):
+            return {}
+        return new_entries(contents, about, resident, self._world.clock.now().astimezone(JST).date())
+
+    def renew(
+        self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
+        settled: Callable[[str], dict[str, int | None]], length_form: int,
+    ) -> None:  # fmt: skip
+        """Issue the certificates of a renewal or an update, and write them and the holder's present data to the card.
+
+        All is written in one transaction. `settled` gets the card's number and returns which certificates the case
+        replaces; `length_form` is that of the order for the card. Raises RenewalRejected, ImageMissing, DamagedImage,
+        RelayFailed, ValueError, and the authorities' exceptions.
+        """
+        path = image_path(self._world, case.name)
+        contents, about = read_image(path)
+        last_day = datetime.strptime(about["expiry"], "%Y%m%d").date()
+        if last_day < case.order.issued.astimezone(JST).date():
+            raise RenewalRejected(f"the card {case.name!r} expired on {last_day}; order a new one")
+        rewritten: CardContents = {}
+        texts: dict[str, str] = {}
+        if renews := settled(about["card number"]):
+            written = self._renewed(case, resident, keys_in_progress, renews, contents[jpki.AID], about)
+            rewritten[jpki.AID] = written
+            # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
+            if written.keys.get(jpki.SIGNATURE_KEY) and not about["signature password"]:
+                texts["signature password"] = case.order.pins.signature
+        model = model_of(about)
+        day = case.order.issued.astimezone(JST).date()
+        if has_holder_data(contents) and (changes := new_entries(contents, about, resident, day)):
+            holder, signers = holder_of(resident), self._vouchers(resident.municipality.code)
+            chance = self._world.random_stream("card update", case.name, str(case.position))
+            rewritten |= rewriting(contents, model, holder, signers, chance, length_form)
+            number_b = rewritten[input_support.AID].pins[input_support.NUMBER_B].value.decode("ascii")
+            texts |= entered(about, changes, day) | numbers_of_holder(number_b, holder)
+        if rewritten:
+            rewrite_applications(path, rewritten, texts, issuer_pins(model))
+
+    def _renewed(
+        self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
+        renews: Mapping[str, int | None], applet: ApplicationContents, about: Mapping[str, str],
+    ) -> ApplicationContents:  # fmt: skip
+        """Return the contents of the JPKI application with the certificates that a case issues."""
+        issued, number, ends = case.order.issued, about["card number"], about["expiry"]
+        last_day = datetime.strptime(ends, "%Y%m%d").date()
+        certificates: dict[CertificateType, bytes] = {}
+        keys: dict[CertificateType, bytes] = {}
+        for kind, certificate_file, key_file in _FILES:
+            if applet.keys.get(key_file):
+                certificates[kind], keys[kind] = unfilled(applet.data[certificate_file]), applet.keys[key_file]
+        new_keys = keys_in_progress.keys(list(renews), self._world.keys)
+        for kind in (item for item in CertificateType if item.code in renews):
+            serial = renews[kind.code]
+            ended = None if serial is None else self._authorities[kind].find(serial).not_after
+            not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
+            request = CertificateRequest(
+                resident=resident, certification_request=b"", not_before=issued, not_after=not_after, medium_id=number,
+                renews=serial,
+            )  # fmt: skip
+            certificates[kind], keys[kind] = self._certified(case, kind, new_keys, request), new_keys[kind.code]
+        card = CardData(ends, "", number, case.order.contact_atr)
+        vouchers = self._vouchers(resident.municipality.code)
+        renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card, vouchers)
+        return replace(renewed, objects=applet.objects)
+
+    def revoke(self, number: str) -> None:
+        """Revoke the good certificates on a card that another one has replaced. Those on hold stay on hold."""
+        for kind, authority in self._authorities.items():
+            latest = self.latest(kind, number)
+            if latest is None or authority.revocations.status(latest.serial).state is not CertificateState.GOOD:
+                continue
+            authority.revocations.revoke(latest.serial, Reason.CESSATION_OF_OPERATION, "card issued again")
+
+    def latest(self, kind: CertificateType, number: str) -> Issued | None:
+        """The latest certificate of a type on a card, by card number."""
+        issued = self._authorities[kind].of_medium(number)
+        return issued[-1] if issued else None
+
+    def _certified(
+        self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest
+    ) -> bytes:
+        request = replace(
+            request,
+            certification_request=certification_request(keys[kind.code]),
+            identifier=f"case {case.position} {kind.code}",
+        )
+        for _ in range(SENDINGS - 1):
+            try:
+                return self._relay.send(kind, request)
+            except RelayFailed:
+                continue
+        return self._relay.send(kind, request)
+
+    def _certificates(
+        self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime
+    ) -> CardCertificates:
+        return CardCertificates(
+            signature=certificates.get(CertificateType.SIGNATURE),
+            signature_key=keys.get(CertificateType.SIGNATURE),
+            signature_authority=self._authorities[CertificateType.SIGNATURE].root(issued),
+            authentication=certificates.get(CertificateType.AUTHENTICATION),
+            authentication_key=keys.get(CertificateType.AUTHENTICATION),
+            authentication_authority=self._authorities[CertificateType.AUTHENTICATION].root(issued),
+        )
+
+
+_FILES = (
+    (CertificateType.SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
+    (CertificateType.AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
+)
+
+
+def unfilled(content: bytes) -> bytes:
+    """Return the certificate (DER) in a file's contents without the padding after it."""
+    return content[: int.from_bytes(content[2:4]) + 4]
