@@ -69,6 +69,8 @@ CODES = (
     ErrorCode("kazashi.relying_party.mykey.mykey", "AlreadyRegistered", "already-registered", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.mykey.mykey", "IdentifierTaken", "identifier-taken", Exit.NEGATIVE),
     ErrorCode("kazashi.world.guesses", "TooManyGuesses", "too-many-guesses", Exit.NEGATIVE),
+    ErrorCode("kazashi.relying_party.mykey.stages", "StageNotReached", "mykey-not-yet", Exit.NEGATIVE),
+    ErrorCode("kazashi.relying_party.mykey.stages", "StageOrder", "mykey-stage-refused", Exit.USAGE),
     ErrorCode("kazashi.relying_party.mykey.mykey", "MyKeyRejected", "mykey-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.platform.platform", "LinkageConflict", "linkage-conflict", Exit.NEGATIVE),
     ErrorCode("kazashi.relying_party.platform.platform", "NoSuchTenant", "no-such-tenant", Exit.NEGATIVE),

@@ -22,9 +22,11 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from kazashi.jpki.profile import CertificateType
+from kazashi.relying_party.mykey.stages import Feature, Stage, StageTable
 from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import Linkage
 from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.world.clock import JST
 from kazashi.world.event_log import event_table
 from kazashi.world.guesses import Guesses
 from kazashi.world.home import World
@@ -119,23 +121,45 @@ class MyKeyPlatform:
             sa.Column("member_number", sa.Text, nullable=False),
             sa.UniqueConstraint("service", "member_number"),
         )  # fmt: skip
+        self._stages = StageTable(metadata)
         self._guesses = Guesses(metadata, _GUESS_PERIOD)
         self._event, self._log = event_table(metadata)
         self.store = world.store(ACTOR, metadata)
+
+    # Stages
+
+    def stages(self) -> list[Stage]:
+        """Return the stages of this platform, in order."""
+        with self.store.reading() as connection:
+            return self._stages.stages(connection)
+
+    def begin_stage(self, number: int, day: date) -> Stage:
+        """Let a stage begin on another day than in STAGES. Raises StageOrder."""
+        with self.store.alone() as connection:
+            stage = self._stages.begin(connection, number, day)
+            self._log(connection, self._now, "stage begins", {"stage": number, "on": day.isoformat()})
+        return stage
+
+    def set_kind(self, service: str, kind: str) -> None:
+        """Say of which kind a service is, one of SERVICE_KINDS. Raises StageOrder."""
+        with self.store.alone() as connection:
+            self._stages.set_kind(connection, service, kind)
+            self._log(connection, self._now, "service", {"service": service, "kind": kind})
 
     # Identifiers
 
     def register(self, verdict: Verdict, wish: str | None = None) -> str:
         """Register the holder of an authentication certificate with a good verdict, and return their identifier.
 
-        It is `wish` or, without one, random. Raises CertificateNotAccepted, AlreadyRegistered, IdentifierTaken,
-        MyKeyRejected and LinkageUnavailable.
+        It is `wish` or, without one, random. Raises StageNotReached, CertificateNotAccepted, AlreadyRegistered,
+        IdentifierTaken, MyKeyRejected and LinkageUnavailable.
         """
         serial = _entitled(verdict)
         if wish is not None and not _SHAPE.fullmatch(wish):
             raise MalformedIdentifier(f"a MyKey ID must have {LENGTH} characters of 0-9 and A-Z; {wish!r} does not")
         chain = self._linkage.renewal(CertificateType.AUTHENTICATION, serial)
         with self.store.alone() as connection:
+            self._stages.check(connection, self._today, Feature.IDENTIFIER)
             if (existing := self._of_chain(connection, chain)) is not None:
                 raise AlreadyRegistered(f"this person already has the MyKey ID {existing}; a person may have only one")
             candidates = [wish] if wish is not None else [self.propose() for _ in range(PROPOSALS)]
@@ -213,11 +237,12 @@ class MyKeyPlatform:
 
     def enrol(self, verdict: Verdict, service: str, member_number: str, birth: date | None = None) -> MyKeyEntry:
         """Link the holder's identifier to a member number of a service. With a date of birth, this also enables tap
-        use. Raises CertificateNotAccepted and MyKeyRejected."""
+        use. Raises StageNotReached, CertificateNotAccepted and MyKeyRejected."""
         if not service or not member_number:
             raise MalformedIdentifier("a membership needs a service and a member number")
         try:
             with self.store.alone() as connection:
+                self._stages.check_service(connection, self._today, service)
                 identifier = self._identifier_of(connection, verdict)
                 connection.execute(
                     sa.insert(self._member),
@@ -248,6 +273,7 @@ class MyKeyPlatform:
         """Return the membership of a person whose card was read and whose PIN was verified. Raises
         CertificateNotAccepted and MyKeyRejected."""
         with self.store.reading() as connection:
+            self._stages.check_service(connection, self._today, service)
             return self._membership(connection, self._identifier_of(connection, verdict), service)
 
     def tap(self, verdict: Verdict, service: str) -> MyKeyEntry:
@@ -258,6 +284,7 @@ class MyKeyPlatform:
         """
         table = self._identifier.c
         with self.store.reading() as connection:
+            self._stages.check_service(connection, self._today, service)
             identifier = self._identifier_of(connection, verdict)
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
             if digest is None:
@@ -300,6 +327,10 @@ class MyKeyPlatform:
     @property
     def _now(self) -> datetime:
         return self._world.clock.now()
+
+    @property
+    def _today(self) -> date:
+        return self._now.astimezone(JST).date()
 
     def exposure(self) -> dict[str, list[dict[str, Any]]]:
         """Return everything that the platform stores, by table: what a leak of its store would reveal."""

@@ -10,6 +10,8 @@ from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, t
 from kazashi.tools.program import as_called
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from kazashi.assembly.institutions import Institutions
     from kazashi.relying_party.mykey.mykey import MyKeyPlatform
     from kazashi.relying_party.verify.verdict import Verdict
@@ -82,16 +84,8 @@ def mykey_enrol(context: click.Context, who: str, service: str, member_number: s
 
     It links the ID of WHO to MEMBER_NUMBER at SERVICE.
     """
-    from datetime import date
-
-    from kazashi.assembly.errors import UsageError
-
     institutions, platform = _platform(context)
-    try:
-        day = date.fromisoformat(birth) if birth else None
-    except ValueError as error:
-        raise UsageError(f"{birth!r} is not a date; write it like 1988-04-17") from error
-    enrolled = platform.enrol(_verdict(institutions, who), service, member_number, day)
+    enrolled = platform.enrol(_verdict(institutions, who), service, member_number, _day(birth) if birth else None)
     click.echo(f"{enrolled.identifier} is {enrolled.member_number} at {enrolled.service}")
 
 
@@ -118,6 +112,48 @@ def mykey_night(context: click.Context, no_chain: bool) -> None:
     """
     _, platform = _platform(context, no_chain)
     click.echo(f"{platform.adopt_renewals()} renewed certificates adopted")
+
+
+@mykey.command("stages")
+@click.option("--on", metavar="YYYY-MM-DD", help="Show what the platform does on a day (default: today).")
+@replies
+@click.pass_context
+def mykey_stages(context: click.Context, on: str | None) -> Reply:
+    """Show the three stages, and what the platform does on a day."""
+    institutions, platform = _platform(context)
+    day = _day(on) if on else _today(institutions)
+    rows = [
+        {"stage": stage.number, "from": stage.begins.isoformat(), "reached": stage.begins <= day,
+         "features": sorted(feature.value for feature in stage.features), "what": stage.words}
+        for stage in platform.stages()
+    ]  # fmt: skip
+    return Reply(rows, table([{**row, "features": ", ".join(row["features"])} for row in rows], ""))  # type: ignore[arg-type]
+
+
+@mykey.command("stage")
+@click.argument("number", type=int)
+@click.option("--from", "begins", required=True, metavar="YYYY-MM-DD", help="The first day of the stage.")
+@click.pass_context
+def mykey_stage(context: click.Context, number: int, begins: str) -> None:
+    """Let a stage begin on another day."""
+    _, platform = _platform(context)
+    stage = platform.begin_stage(number, _day(begins))
+    click.echo(f"stage {stage.number} ({stage.words}) begins on {stage.begins}")
+
+
+@mykey.command("service")
+@click.argument("service")
+@click.argument("kind", type=click.Choice(["public", "regional", "nationwide"]))
+@click.pass_context
+def mykey_service(context: click.Context, service: str, kind: str) -> None:
+    """Say of which kind a service is.
+
+    A public service, such as a library, is served from the first stage on, a region's shops from the second, and
+    companies that are everywhere from the third. A service of which nothing was said is public.
+    """
+    _, platform = _platform(context)
+    platform.set_kind(service, kind)
+    click.echo(f"{service} is {kind}")
 
 
 @mykey.command("exposure")
@@ -157,3 +193,20 @@ def _verdict(institutions: Institutions, who: str) -> Verdict:
     from kazashi.assembly.relying import card_verdict
 
     return card_verdict(institutions, who)
+
+
+def _day(text: str) -> date:
+    from datetime import date
+
+    from kazashi.assembly.errors import UsageError
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date; write it like 1988-04-17") from error
+
+
+def _today(institutions: Institutions) -> date:
+    from kazashi.world.clock import JST
+
+    return institutions.world.clock.now().astimezone(JST).date()
