@@ -168,11 +168,12 @@ def test_one_mykey_id_for_each_person(tmp_path: Path) -> None:
 def test_renewed_card_is_a_new_person_without_linkage(tmp_path: Path) -> None:
     program = new_world(tmp_path / "w")
     program.run("card", "new", "hanako")
-    program.run("mykey", "register", "hanako", "--no-chain", "--wish", "FIRST001")
+    program.run("mykey", "register", "hanako", "--follow", "certificate", "--wish", "FIRST001")
     put_forward(program)
     program.run("card", "renew", "hanako")
-    assert program.run("mykey", "night", "--no-chain").stdout.startswith("0 ")
-    assert program.run("mykey", "register", "hanako", "--no-chain", "--wish", "SECOND01").stdout == "SECOND01\n"
+    assert program.run("mykey", "night", "--follow", "certificate").stdout.startswith("0 ")
+    second = program.run("mykey", "register", "hanako", "--follow", "certificate", "--wish", "SECOND01")
+    assert second.stdout == "SECOND01\n"
 
 
 def test_tenant_and_client_names_are_unique(town: Program) -> None:
