@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.linkage import Follow, LinkedCertificate
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.pki.callers import CallerExists, Callers
-from kazashi.pki.services import VerifierServices
+from kazashi.pki.services import HolderUnsettled, VerifierServices
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
-from kazashi.relying_party.verify.linkage import LinkageOverHttp
+from kazashi.relying_party.verify.linkage import BOTH, LinkageOverHttp, LinkageUnavailable, NoLinkage
 from kazashi.relying_party.verify.sources import lists_in, lists_over_http, ocsp_over_http
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
@@ -37,31 +39,39 @@ class DirectLinkage:
     services: VerifierServices
     caller: str
 
-    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        """The serial chain that contains a serial number."""
-        return self.services.renewal(self.caller, kind, serial)
-
-    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        """The serial number of the holder's certificate of the other type, or None."""
-        return self.services.counterpart(self.caller, kind, serial)
+    def certificates(
+        self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+        types: Sequence[CertificateType] = BOTH,
+    ) -> list[LinkedCertificate]:  # fmt: skip
+        """The certificates that belong together with a certificate."""
+        if follow is Follow.CERTIFICATE:
+            return NoLinkage().certificates(kind, serial, follow, types)
+        try:
+            return self.services.linkage(self.caller, kind, serial, follow, types)
+        except HolderUnsettled as error:
+            raise LinkageUnavailable(str(error)) from error
 
 
 def direct_linkage(institutions: Institutions, caller: str) -> DirectLinkage:
     """Linkage without a server, for a caller that is registered if necessary."""
-    services = VerifierServices(institutions.world, institutions.authorities, institutions.juki_net.j_lis.identity)
+    services = VerifierServices(institutions.world, institutions.authorities, institutions.juki_net.j_lis)
     with contextlib.suppress(CallerExists):
         services.callers.register(caller)
     return DirectLinkage(services, caller)
 
 
-def card_verdict(institutions: Institutions, who: str) -> Verdict:
-    """The verdict on the authentication certificate of a person's card, by the published revocation lists.
+def card_verdict(institutions: Institutions, who: str, medium: Medium = Medium.CARD) -> Verdict:
+    """The verdict on the latest authentication certificate of a person's cards or phones, by the published revocation
+    lists.
 
-    Raises NoSuchResident, and UsageError if the person has no card.
+    Raises NoSuchResident, and UsageError if the person has none.
     """
     tree = institutions.world.publication
     code = institutions.registry.find(who).code
-    certificates = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(code)
+    issued = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(code)
+    certificates = [one for one in issued if one.medium is medium]
+    if not certificates and medium is Medium.PHONE:
+        raise UsageError(f"{who} has no certificate on a phone yet; see: kazashi ca issue --help")
     if not certificates:
         raise UsageError(f"{who} has no card yet; try: kazashi card new {who}")
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)

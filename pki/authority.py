@@ -324,6 +324,26 @@ class Authority:
             raise NoSuchCertificate(reading.in_words(), self.kind)
         return issued[serial], reading.note(serial)
 
+    def holder_of(self, serial: int) -> tuple[str, str]:
+        """Return the holder's resident record code and the card or phone of a certificate. Raises NoSuchCertificate."""
+        table = self.ledger.certificate.c
+        with self.ledger.store.reading() as connection:
+            row = connection.execute(sa.select(table.holder, table.medium_id).where(table.serial == serial)).first()
+        if row is None:
+            raise NoSuchCertificate(serial_text(serial), self.kind)
+        return row.holder, row.medium_id
+
+    def linked(self, holder: str, medium_id: str | None = None) -> list[tuple[int, Medium]]:
+        """Return the serial numbers of a resident's certificates, each with its medium, in the order of notBefore, then
+        of serial number. With `medium_id`, only those on this card or phone."""
+        table = self.ledger.certificate.c
+        query = sa.select(table.serial, table.medium).where(table.holder == holder)
+        if medium_id is not None:
+            query = query.where(table.medium_id == medium_id)
+        with self.ledger.store.reading() as connection:
+            rows = connection.execute(query.order_by(table.not_before, table.serial))
+            return [(row.serial, Medium(row.medium)) for row in rows]
+
     def of_holder(self, record_code: str) -> list[Issued]:
         """Return the certificates of a resident, given their resident record code, in the order of notBefore, then of
         serial number."""

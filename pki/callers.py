@@ -22,8 +22,8 @@ from kazashi.world.storage import Position, Unsigned64
 
 ACTOR = "verifier_services"
 
-OCSP, STATUS, REVOCATION_FILE, COUNTERPART, RENEWAL, ATTRIBUTES = (
-    "ocsp", "status", "revocation-file", "counterpart", "renewal", "latest-attributes",
+OCSP, STATUS, REVOCATION_FILE, LINKAGE, ATTRIBUTES = (
+    "ocsp", "status", "revocation-file", "linkage", "latest-attributes",
 )  # fmt: skip
 
 
@@ -51,7 +51,7 @@ not known, and we assume the former ones."""
 def fee(service: str, kind: CertificateType, day: date) -> int:
     """The fee of a query on a day, in yen."""
     tariff = next(item for item in reversed(TARIFFS) if item.since <= day) if day >= TARIFFS[0].since else None
-    if tariff is None or service in (COUNTERPART, RENEWAL):
+    if tariff is None or service == LINKAGE:
         return 0
     if service == ATTRIBUTES:
         return tariff.attributes

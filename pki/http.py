@@ -28,6 +28,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from kazashi.jpki.linkage import Follow
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
 from kazashi.jpki.serial_number import AmbiguousSerialNumber, serial_text
 from kazashi.pki.authority import Authority
@@ -36,7 +37,7 @@ from kazashi.pki.certificate_database import FULL_LIST, NoSuchCertificate
 from kazashi.pki.ocsp import MAX_REQUEST, OcspErrorStatus
 from kazashi.pki.publication import list_path
 from kazashi.pki.responder import OcspResponse, Responder
-from kazashi.pki.services import ConsentRejected, NoConsent, SignedStatement, VerifierServices
+from kazashi.pki.services import ConsentRejected, HolderUnsettled, NoConsent, SignedStatement, VerifierServices
 from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.web.conditional import dated, file_response, http_date, is_unchanged, machine_seconds
@@ -222,6 +223,7 @@ GUARD = Guard(
     MAX_STATEMENT,
     {
         ServicesClosed: Problem(503, "closed"),
+        HolderUnsettled: Problem(503, "holder-unsettled"),
         CallerNotRegistered: Problem(401, "not-registered"),
         NoSuchCertificate: Problem(404, "no-such-certificate"),
         AmbiguousSerialNumber: Problem(400, "ambiguous-serial-number"),
@@ -248,8 +250,7 @@ class ServicesEndpoint:
         one = "/{kind:str}/{serial:str}"
         return [
             Route(f"/status{one}", self._for_callers(self.status)),
-            Route(f"/counterpart{one}", self._for_callers(self.counterpart)),
-            Route(f"/renewal{one}", self._for_callers(self.renewal)),
+            Route(f"/linkage{one}", self._for_callers(self.linkage)),
             Route("/revocation-file/{kind:str}/{generation:str}", self._for_callers(self.revocation_file)),
             Route("/consents", self._for_callers(self.consent), methods=["POST"]),
             Route("/consents/{number:int}/withdrawal", self._for_callers(self.withdraw), methods=["POST"]),
@@ -284,17 +285,19 @@ class ServicesEndpoint:
             }
         )
 
-    async def counterpart(self, caller: str, request: Request) -> Response:
-        """Respond with the serial number of the other certificate on the same card."""
+    async def linkage(self, caller: str, request: Request) -> Response:
+        """Respond with the certificates that belong together with one."""
+        wanted = request.query_params
+        follow, code = wanted.get("follow", Follow.PERSON.value), wanted.get("type")
+        if follow not in [each.value for each in Follow]:
+            raise ValueError(f"{follow!r} is not a policy; use {', '.join(each.value for each in Follow)}")
+        types = tuple(CertificateType) if code is None else (_type(code),)
         kind, serial, note = await self._certificate(request)
-        other = await asyncio.to_thread(self._services.counterpart, caller, kind, serial)
-        return JSONResponse({"kind": kind.other.code, "serial": None if other is None else serial_text(other), **note})
-
-    async def renewal(self, caller: str, request: Request) -> Response:
-        """Respond with the serial chain of a certificate, oldest first."""
-        kind, serial, note = await self._certificate(request)
-        chain = await asyncio.to_thread(self._services.renewal, caller, kind, serial)
-        return JSONResponse({"kind": kind.code, "serials": [serial_text(number) for number in chain], **note})
+        linked = await asyncio.to_thread(self._services.linkage, caller, kind, serial, Follow(follow), types)
+        certificates = [
+            {"kind": each.kind.code, "serial": serial_text(each.serial), "medium": each.medium.value} for each in linked
+        ]
+        return JSONResponse({"follow": follow, "certificates": certificates, **note})
 
     async def _certificate(self, request: Request) -> tuple[CertificateType, int, dict[str, str]]:
         """The type and serial number that a request's path gives. If the number was read as decimal, there is a `note`
@@ -331,7 +334,10 @@ class ServicesEndpoint:
 
 
 def _kind(request: Request) -> CertificateType:
-    code = request.path_params["kind"]
+    return _type(request.path_params["kind"])
+
+
+def _type(code: str) -> CertificateType:
     if code not in CERTIFICATE_TYPES:
         raise ValueError(f"{code!r} is not a certificate type; use {' or '.join(CERTIFICATE_TYPES)}")
     return CERTIFICATE_TYPES[code]
@@ -378,7 +384,7 @@ def published(tree: Path) -> Endpoint:
 def application(world: World) -> ASGIApp:
     """Return the ASGI application that serves a world's authorities."""
     authorities = {kind: Authority(world, kind) for kind in CertificateType}
-    services = VerifierServices(world, authorities, JLis(world).identity)
+    services = VerifierServices(world, authorities, JLis(world))
     ocsp = OcspEndpoint(world, authorities, services.callers)
     files = published(world.publication)
     health = Health.of_stores(services.callers.store, *(authority.ledger.store for authority in authorities.values()))

@@ -7,7 +7,7 @@ Callers must be registered, and every answered query is logged.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from typing import Any
@@ -18,14 +18,16 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from kazashi.jpki.linkage import Follow, LinkedCertificate
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.serial_number import serial_text
 from kazashi.jpki.state import CertificateState, CertificateStatus
 from kazashi.pki.authority import Authority
-from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, RENEWAL, STATUS, Callers, Query
+from kazashi.pki.callers import ATTRIBUTES, LINKAGE, STATUS, Callers, Query
 from kazashi.pki.certificate_database import Issued, NoSuchCertificate
+from kazashi.resident_registry.juki_net import JLis
 from kazashi.resident_registry.number import ResidentRecordCode
-from kazashi.resident_registry.resident import ResidencyStatus, Resident
+from kazashi.resident_registry.resident import ResidencyStatus
 from kazashi.world.clock import JST, end_of_day, epoch, from_epoch
 from kazashi.world.home import World
 
@@ -67,18 +69,18 @@ class SignedStatement:
     certificate: bytes
 
 
-class VerifierServices:
-    """The services to registered callers. `identity` returns the resident with a resident record code."""
+class HolderUnsettled(Exception):
+    """The holder's resident record code has just changed, and the authorities have not been told yet. Which
+    certificates belong to the holder is known in a moment."""
 
-    def __init__(
-        self,
-        world: World,
-        authorities: Mapping[CertificateType, Authority],
-        identity: Callable[[ResidentRecordCode], Resident],
-    ) -> None:
+
+class VerifierServices:
+    """The services to registered callers. `j_lis` is the node of Juki-Net that knows the holders."""
+
+    def __init__(self, world: World, authorities: Mapping[CertificateType, Authority], j_lis: JLis) -> None:
         self._world = world
         self._authorities = authorities
-        self._identity = identity
+        self._j_lis = j_lis
         self.callers = Callers(world)
 
     def serial(self, kind: CertificateType, text: str) -> tuple[int, str]:
@@ -93,23 +95,32 @@ class VerifierServices:
         self._log(caller, STATUS, kind, serial, status.state.value)
         return status
 
-    def counterpart(self, caller: str, kind: CertificateType, serial: int) -> int | None:
-        """Return the serial number of the latest certificate of the other type on the same card or phone, or None
-        (article 18, 証明書紐付け). Raises NoSuchCertificate."""
-        certificate = self._authorities[kind].find(serial)
-        others = self._authorities[kind.other].of_medium(certificate.medium_id)
-        counterpart = others[-1].serial if others else None
-        self._log(caller, COUNTERPART, kind, serial, "" if counterpart is None else serial_text(counterpart))
-        return counterpart
+    def linkage(
+        self, caller: str, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+        types: Sequence[CertificateType] = tuple(CertificateType),
+    ) -> list[LinkedCertificate]:  # fmt: skip
+        """Return the certificates of these types that belong together with a certificate, itself included if its type
+        is one of them. Those of each type are in the order of notBefore, then of serial number.
 
-    def renewal(self, caller: str, kind: CertificateType, serial: int) -> list[int]:
-        """Return the serial chain of a certificate: the serial numbers, oldest first, of the certificates that
-        replaced one another on the holder's card or phone (新旧紐付け). Raises NoSuchCertificate."""
-        authority = self._authorities[kind]
-        certificate = authority.find(serial)
-        chain = [issued.serial for issued in _chain(authority.of_holder(certificate.holder), certificate)]
-        self._log(caller, RENEWAL, kind, serial, " ".join(map(serial_text, chain)))
-        return chain
+        `follow` says how far to go; one that is not Follow.PERSON keeps from the caller what it does not need. Raises
+        NoSuchCertificate and HolderUnsettled.
+        """
+        holder, medium_id = self._authorities[kind].holder_of(serial)
+        # New certificates have the new code, and those of before the old one until the notice has arrived.
+        unsettled = self._j_lis.is_recoding(ResidentRecordCode(holder))
+        only = medium_id if follow is not Follow.PERSON else None
+        found = {each: self._authorities[each].linked(holder, only) for each in {kind, *types}}
+        if unsettled or serial not in [number for number, _ in found[kind]]:
+            raise HolderUnsettled("the holder's resident record code is just changing; try again in a moment")
+        linked = [
+            LinkedCertificate(each, number, medium)
+            for each in types
+            for number, medium in found[each]
+            if follow is not Follow.CERTIFICATE or (each, number) == (kind, serial)
+        ]
+        answer = " ".join([follow.value, *(f"{each.kind.code}:{serial_text(each.serial)}" for each in linked)])
+        self._log(caller, LINKAGE, kind, serial, answer)
+        return linked
 
     def consent(self, caller: str, signed: SignedStatement) -> int:
         """Record a holder's consent to the disclosure of their latest attributes to a caller; return its number.
@@ -160,7 +171,7 @@ class VerifierServices:
             revocations.status(issued.serial).state is CertificateState.GOOD for issued in authority.of_holder(holder)
         ):
             raise NoGoodCertificate("the holder has no good signature certificate; a new one must be issued first")
-        resident = self._identity(ResidentRecordCode(holder))
+        resident = self._j_lis.identity(ResidentRecordCode(holder))
         self._log(caller, ATTRIBUTES, CertificateType.SIGNATURE, None, f"consent {number}")
         return {
             "name": str(resident.name),
@@ -200,18 +211,6 @@ class VerifierServices:
 
     def _log(self, caller: str, service: str, kind: CertificateType, serial: int | None, answer: str) -> None:
         self.callers.log([Query(self._world.clock.now(), caller, service, kind, serial, answer)])
-
-
-def _chain(issued: list[Issued], start: Issued) -> list[Issued]:
-    """The predecessors and successors of a certificate, itself included, oldest first."""
-    by_serial = {certificate.serial: certificate for certificate in issued}
-    following = {certificate.predecessor: certificate for certificate in issued if certificate.predecessor is not None}
-    chain = [start]
-    while (before := by_serial.get(chain[0].predecessor or 0)) is not None:
-        chain.insert(0, before)
-    while (after := following.get(chain[-1].serial)) is not None:
-        chain.append(after)
-    return chain
 
 
 def _years_later(day: date, years: int) -> date:

@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.terms import NetworkRejected
 from kazashi.relying_party.verify.finding import Outcome
-from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.linkage import Linkage, authentication_serials
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.world.clock import today
 from kazashi.world.event_log import event_table
@@ -112,10 +112,10 @@ class EligibilityService:
         serial = _serial(verdict)
         with self.store.reading() as connection:
             insured_number = self._insured_number(connection, [serial])
-        if insured_number is None:  # it may be a renewed certificate: look up its predecessors
-            chain = self._linkage.renewal(CertificateType.AUTHENTICATION, serial)
+        if insured_number is None:  # the person's earlier certificates may be registered
+            linked = authentication_serials(self._linkage, CertificateType.AUTHENTICATION, serial)
             with self.store.transaction() as connection:
-                insured_number = self._insured_number(connection, chain)
+                insured_number = self._insured_number(connection, linked)
                 if insured_number is not None:
                     row = {"serial": serial, "insured_number": insured_number}
                     connection.execute(insert_if_absent(CARD), row)

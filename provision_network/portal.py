@@ -34,7 +34,7 @@ from kazashi.provision_network.portal_store import (
 from kazashi.provision_network.provision_records import RecordLook
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome, text_of
 from kazashi.relying_party.login.sessions import Sessions
-from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.linkage import Linkage, authentication_serials
 from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.home import World
 from kazashi.world.rng import new_token
@@ -61,10 +61,10 @@ LinkageUnavailable and NetworkRejected."""
 
 
 class Generations(Enum):
-    """What happens to a folder when its certificate is renewed (世代管理)."""
+    """What happens to a folder when its certificate is renewed (世代管理), or its person gets another card or phone."""
 
     FOLLOWED = "followed"
-    """The portal asks the authority for the earlier serial numbers: the new certificate opens the same folder."""
+    """The portal asks the authority for the person's other serial numbers: a new one opens the same folder."""
     BEGUN_ANEW = "begun-anew"
     """A new certificate opens no folder. The person repeats the setup, which finds the folder by the code."""
 
@@ -149,9 +149,7 @@ class Portal:
         folder = self._linked([serial])
         if folder is not None or self._generations is Generations.BEGUN_ANEW:
             return folder
-        folder = self._linked(
-            [one for one in self._linkage.renewal(CertificateType.AUTHENTICATION, serial) if one != serial]
-        )
+        folder = self._linked(authentication_serials(self._linkage, CertificateType.AUTHENTICATION, serial))
         if folder is not None:
             with self.store.transaction() as connection:
                 connection.execute(insert_if_absent(SERIAL), {"serial": serial, "folder": int(folder)})

@@ -14,13 +14,12 @@ import sqlalchemy as sa
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from kazashi.jpki.profile import CertificateType
 from kazashi.refund_points.refunds import CAP, ApplicationState, RefundReason, RefundRejected, Refunds
 from kazashi.refund_points.zengin import Account, PaymentRejected
 from kazashi.relying_party.login.entrance import CardSite, Entrance
 from kazashi.relying_party.login.sessions import Sessions
 from kazashi.relying_party.platform.platform import Platform, User
-from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.linkage import Linkage, authentication_serials
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Bilingual, Pages
@@ -78,7 +77,8 @@ class RefundPortal(CardSite):
         """Register the user or log them in, and assign them the points accumulated under their codes. Returns their
         identifier, or None if they have not registered."""
         assert verdict.certificate is not None
-        serials = self._serials(verdict.certificate.kind, verdict.certificate.serial)
+        certificate = verdict.certificate
+        serials = authentication_serials(self._linkage, certificate.kind, certificate.serial)
         if purpose == _REGISTER and verdict.certificate.attributes is not None:
             self._refunds.register(user.identifier, verdict.certificate.attributes)
         if not self._refunds.log_in(user.identifier, serials):
@@ -86,13 +86,6 @@ class RefundPortal(CardSite):
         with self.store.transaction() as connection:
             self._log(connection, self._world.clock.now(), purpose, {"user": user.identifier})
         return user.identifier
-
-    def _serials(self, kind: CertificateType, serial: int) -> list[int]:
-        """Return the serial numbers of the card's authentication certificate and of those it succeeds."""
-        authentication: int | None = (
-            serial if kind is CertificateType.AUTHENTICATION else self._linkage.counterpart(kind, serial)
-        )
-        return [] if authentication is None else self._linkage.renewal(CertificateType.AUTHENTICATION, authentication)
 
     def _apply(self, person: str, given: Mapping[str, str]) -> Response:
         try:

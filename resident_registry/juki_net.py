@@ -30,7 +30,9 @@ from kazashi.world.storage import insert_if_absent
 
 PREFECTURES, J_LIS = "prefectures", "j_lis"
 
-SUBSCRIBERS = ("authority:signature", "authority:authentication", "card-management")
+_AUTHORITIES = ("authority:signature", "authority:authentication")
+
+SUBSCRIBERS = (*_AUTHORITIES, "card-management")
 """The receivers of notices. A notice contains what they act on: the person, the event and the day."""
 
 TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
@@ -168,6 +170,12 @@ class JLis:
             raise NoSuchResident("J-LIS does not know the resident; the registration may not have arrived yet")
         document = json.loads(row.document)
         return from_document({**document, "record_code": row.record_code, "individual_number": row.individual_number})
+
+    def is_recoding(self, code: ResidentRecordCode) -> bool:
+        """Whether a person's record code has changed and not every authority has been told."""
+        with self.store.reading() as connection:
+            bodies = self.outbox.queued(connection, _AUTHORITIES, events.CodeChange.code)
+        return any(code in (body["record_code"], body["former_code"]) for body in bodies)
 
     def subscribe(self, receiver: str, subject: ProvisionSubject) -> None:
         """Tell a part of the provision network of people's numbers or codes from now on. A subscriber to numbers first

@@ -1,4 +1,4 @@
-"""Countermeasures: eighteen ways for a service to identify its users, used or proposed in several countries, applied to
+"""Countermeasures: nineteen ways for a service to identify its users, used or proposed in several countries, applied to
 one stream of uses. The pseudonyms are those that relying parties really derive
 (`relying_party/pseudonyms/pseudonyms.py`)."""
 
@@ -132,6 +132,7 @@ computed here; docs/tracking.md has published times."""
 COUNTERMEASURES: list[Countermeasure] = [
     _RAW,
     Countermeasure("raw-serial-chain", ("chain",), lambda row: serial_text(row["chain"]), {AUTHORITY: "person"}),
+    Countermeasure("raw-serial-person", ("person",), lambda row: serial_text(row["person"]), {AUTHORITY: "person"}),
     replace(_RAW, id="raw-serial-lists", check=LIST),
     Countermeasure(
         "plain-hash", ("shown",), lambda row: PlainHash().pseudonym(_subject(row, ""), ""),

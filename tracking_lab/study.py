@@ -189,11 +189,11 @@ def _years(evidence: PopulationTables, years: int) -> Iterator[LaterYear]:
 
 
 def _counterparts(evidence: PopulationTables) -> Counterparts:
-    signs = evidence.seen.filter("signature").select("person", "medium", "shown").unique()
-    logs_in = evidence.logins.select("person", "medium", "shown").unique()
+    signs = evidence.seen.filter("signature").select("person", "shown").unique()
+    logs_in = evidence.logins.select("person", "shown").unique()
     both = signs.select("person").unique().join(logs_in.select("person").unique(), on="person").height
-    # The authority's service reveals the other certificate on the same card or phone, and none on other media.
-    linked = signs.join(logs_in, on=["person", "medium"])["person"].n_unique()
+    # The authority's service reveals the certificates of both types on all cards and phones of the holder.
+    linked = signs.join(logs_in, on="person")["person"].n_unique()
     equal = signs.join(logs_in, on="shown").height
     return Counterparts(both, Share(linked, both), Share(equal, both))
 

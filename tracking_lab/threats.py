@@ -116,16 +116,19 @@ def _moves(evidence: PopulationTables) -> Results:
 def _successors(
     evidence: PopulationTables, reason: EndReason, *, signature: bool, same_chain: bool, beside: tuple[str, ...]
 ) -> Results:  # fmt: skip
-    """X3 (renewals) at single services: with the chain, by equality, and by timing without and with attributes."""
+    """X3 (renewals) at single services: with the chain of one card, with all links of a person, by equality, and by
+    timing without and with attributes."""
     wanted = evidence.followers(reason, signature, same_chain)
-    tie = evidence.certificates.select("shown", tie=pl.struct("person", "medium", "chain"))
+    tie = evidence.certificates.select("shown", "person", tie=pl.struct("person", "medium", "chain"))
     tied = wanted.join(tie, left_on="former", right_on="shown").join(
         tie, left_on="later", right_on="shown", suffix="_later"
     )
     chained = tied.filter(pl.col("tie") == pl.col("tie_later")).height
+    linked = tied.filter(pl.col("person") == pl.col("person_later")).height
     equal = wanted.filter(pl.col("former") == pl.col("later")).height
     return (
         Measurement("chain", Share(chained, wanted.height), measure="X3"),
+        Measurement("person", Share(linked, wanted.height), measure="X3"),
         Measurement("equality", Share(equal, wanted.height), measure="X3"),
         *_by_timing(evidence, wanted, evidence.by_day(signature), (), "timing"),
         *_by_timing(evidence, wanted, evidence.by_day(signature, *beside), beside, "timing-and-attributes"),
@@ -191,7 +194,7 @@ def _first_of_each(accounts: pl.DataFrame) -> pl.DataFrame:
 def _member_numbers(evidence: PopulationTables) -> Results:
     logins = evidence.logins.filter(pl.col("kind").is_in(["library", "points"]))
     held = handles(logins, countermeasure("tenant-user-id"))  # each service has its own member numbers
-    table = pairwise(held, "chain")
+    table = pairwise(held, "person")  # one MyKey ID on all cards and phones
     return (
         Measurement("member-number-recall", pairwise(held, "handle").recall, measure="X1"),
         Measurement("table-recall", table.recall, measure="X1"),

@@ -160,6 +160,12 @@ class Outbox:
             due = connection.scalar(query)
         return None if due is None else from_epoch(due)
 
+    def queued(self, connection: sa.Connection, receivers: Sequence[str], kind: str) -> list[Body]:
+        """The bodies of the messages of a kind that wait for these receivers, within an open transaction."""
+        table = self._outbox.c
+        query = sa.select(table.body).where(table.kind == kind, table.receiver.in_(receivers)).order_by(table.position)
+        return [json.loads(body) for body in connection.scalars(query)]
+
     def waiting(self, store: Store) -> int:
         """The number of messages that wait."""
         with store.reading() as connection:

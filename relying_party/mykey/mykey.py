@@ -3,9 +3,9 @@
 It stores which identifier has which member number at which service, and no history. What a person borrows and when they
 tap is the services' business and is not recorded here.
 
-One person has one identifier because the authority links the serial numbers of successive certificates. That has
-limits: a phone and a reissued card begin new chains. Without the chain
-(`kazashi.relying_party.verify.linkage.NoLinkage`) a renewed card is a new person, who may get a second identifier.
+One person has one identifier because the authority links all certificates of a person, on every card and phone that
+they have had (`Follow.PERSON`). A platform that follows certificates less far takes the next card, or the next
+certificate, for a new person, who may get a second identifier.
 """
 
 from __future__ import annotations
@@ -21,10 +21,11 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from kazashi.jpki.linkage import Follow
 from kazashi.jpki.profile import CertificateType
 from kazashi.relying_party.mykey.stages import Feature, Stage, StageTable
 from kazashi.relying_party.verify.finding import Outcome
-from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.linkage import Linkage, authentication_serials
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.world.clock import JST
 from kazashi.world.event_log import event_table
@@ -78,7 +79,7 @@ class CertificateNotAccepted(MyKeyRejected):
 
 
 class AlreadyRegistered(MyKeyRejected):
-    """The person already has an identifier."""
+    """The person already has an identifier, with this certificate or another one."""
 
 
 class IdentifierTaken(MyKeyRejected):
@@ -95,16 +96,18 @@ class MyKeyEntry:
 
 
 class MyKeyPlatform:
-    """Issues identifiers and finds members. `linkage` says which serial numbers belong to one person."""
+    """Issues identifiers and finds members. `linkage` says which serial numbers belong together, as far as `follow`
+    goes."""
 
-    def __init__(self, world: World, linkage: Linkage) -> None:
+    def __init__(self, world: World, linkage: Linkage, follow: Follow = Follow.PERSON) -> None:
         self._world = world
         self._linkage = linkage
+        self._follow = follow
         metadata = sa.MetaData()
         self._identifier = sa.Table(
             "identifier", metadata,
             sa.Column("identifier", sa.Text, primary_key=True),
-            # The oldest serial number of the chain, which renewals do not change; NULL after voiding.
+            # The oldest serial number at the registration, by which the nightly batch asks; NULL after voiding.
             sa.Column("head", Unsigned64, unique=True),
             sa.Column("birth_digest", sa.LargeBinary),
             sa.Column("voided", sa.Boolean, nullable=False),
@@ -157,10 +160,12 @@ class MyKeyPlatform:
         serial = _entitled(verdict)
         if wish is not None and not _SHAPE.fullmatch(wish):
             raise MalformedIdentifier(f"a MyKey ID must have {LENGTH} characters of 0-9 and A-Z; {wish!r} does not")
-        chain = self._linkage.renewal(CertificateType.AUTHENTICATION, serial)
+        # What the authority links to a certificate only grows, so two replies about one person have a serial number in
+        # common. The second registration therefore finds the first, whichever certificates the two were made with.
+        linked = self._linked(serial)
         with self.store.alone() as connection:
             self._stages.check(connection, self._today, Feature.IDENTIFIER)
-            if (existing := self._of_chain(connection, chain)) is not None:
+            if (existing := self._of_serials(connection, linked)) is not None:
                 raise AlreadyRegistered(f"this person already has the MyKey ID {existing}; a person may have only one")
             candidates = [wish] if wish is not None else [self.propose() for _ in range(PROPOSALS)]
             table = self._identifier.c
@@ -172,9 +177,9 @@ class MyKeyPlatform:
                     if wish
                     else f"{PROPOSALS} random MyKey IDs were all taken; choose one"
                 )
-            row = {"identifier": free[0], "head": chain[0], "voided": False}
+            row = {"identifier": free[0], "head": linked[0], "voided": False}
             connection.execute(sa.insert(self._identifier), row)
-            rows = [{"serial": serial, "identifier": free[0]} for serial in chain]
+            rows = [{"serial": serial, "identifier": free[0]} for serial in linked]
             connection.execute(sa.insert(self._serial), rows)
             self._log(connection, self._now, "registered", {"identifier": free[0]})
         return free[0]
@@ -188,14 +193,17 @@ class MyKeyPlatform:
             letters.append(ALPHABET[letter])
         return "".join(letters)
 
-    def _of_chain(self, connection: sa.Connection, chain: Sequence[int]) -> str | None:
+    def _linked(self, serial: int) -> list[int]:
+        return authentication_serials(self._linkage, CertificateType.AUTHENTICATION, serial, self._follow)
+
+    def _of_serials(self, connection: sa.Connection, serials: Sequence[int]) -> str | None:
         table = self._serial.c
-        return connection.scalar(sa.select(table.identifier).where(table.serial.in_(chain)))
+        return connection.scalar(sa.select(table.identifier).where(table.serial.in_(serials)).limit(1))
 
     def find(self, serial: int) -> str | None:
         """Return the identifier of a serial number, or None if the platform does not know the serial number."""
         with self.store.reading() as connection:
-            return self._of_chain(connection, [serial])
+            return self._of_serials(connection, [serial])
 
     def void(self, verdict: Verdict) -> str:
         """Void the holder's identifier with all memberships, and return it. It is never issued again. Raises
@@ -212,20 +220,28 @@ class MyKeyPlatform:
         return identifier
 
     def adopt_renewals(self) -> int:
-        """Run the nightly batch: ask the authority for the successors of each serial number, store the new ones, and
-        return their number. Raises LinkageUnavailable; what was stored until then is kept."""
+        """Run the nightly batch: ask the authority about each person, store the serial numbers that are new, and return
+        their number.
+
+        They are those of renewed certificates, of new cards and of phones. Raises LinkageUnavailable; what was stored
+        until then is kept.
+        """
         table, people, adopted = self._serial.c, self._identifier.c, 0
         with self.store.reading() as connection:
-            query = sa.select(people.identifier, people.head).where(people.head.is_not(None))
+            query = sa.select(people.identifier, people.head).where(people.head.is_not(None)).order_by(people.head)
             heads = [tuple(row) for row in connection.execute(query)]
         for identifier, head in heads:
-            chain = self._linkage.renewal(CertificateType.AUTHENTICATION, head)
+            linked = self._linked(head)
+            # Serial numbers of another identifier are left alone: the person may have registered again while
+            # certificates were not followed.
+            wanted = sa.select(table.serial).where(table.serial.in_(linked))
+            with self.store.reading() as connection:
+                if len(set(connection.scalars(wanted))) == len(linked):
+                    continue
             with self.store.alone() as connection:
-                # Serial numbers of another identifier are left alone: the person may have registered again while the
-                # chain was cut.
-                known = set(connection.scalars(sa.select(table.serial).where(table.serial.in_(chain))))
+                known = set(connection.scalars(wanted))
                 own_count = connection.scalar(sa.select(sa.func.count()).where(table.identifier == identifier))
-                new_serials = [serial for serial in chain if serial not in known]
+                new_serials = [serial for serial in linked if serial not in known]
                 if new_serials and own_count:
                     rows = [{"serial": serial, "identifier": identifier} for serial in new_serials]
                     connection.execute(sa.insert(self._serial), rows)
@@ -319,9 +335,12 @@ class MyKeyPlatform:
         return MyKeyEntry(identifier, service, str(number))
 
     def _identifier_of(self, connection: sa.Connection, verdict: Verdict) -> str:
-        identifier = self._of_chain(connection, [_entitled(verdict)])
+        identifier = self._of_serials(connection, [_entitled(verdict)])
         if identifier is None:
-            raise MyKeyNotFound("this card has no MyKey ID; if it was renewed, its MyKey ID is known from the next day")
+            raise MyKeyNotFound(
+                "this certificate has no MyKey ID; the MyKey ID of a renewed one, or of a new card or phone, is known"
+                " from the next day"
+            )
         return identifier
 
     @property

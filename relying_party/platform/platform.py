@@ -1,9 +1,9 @@
 """A platform operator (プラットフォーム事業者), which verifies for many services and gives them pseudonyms of users.
 
-A certificate's serial number changes with every renewal, and a card has two certificates. The platform asks the
-authority which serial numbers belong together. It gives each tenant its own user ID, which stays the same for both
-certificates and across renewals and moves. IDs are random: only the platform's table links one tenant's ID to
-another's, and when a tenant deletes a user, the ID cannot be recovered.
+A certificate's serial number changes with every renewal, and a person may have several cards and phones over the years,
+each with two certificates. The platform asks the authority which certificates belong together. It gives each tenant its
+own user ID, which stays the same as far as the tenant wants to follow its users (`Follow`). IDs are random: only the
+platform's table links one tenant's ID to another's, and when a tenant deletes a user, the ID cannot be recovered.
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from kazashi.jpki.linkage import Follow
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
 from kazashi.relying_party.verify.certificate import HolderCertificate
-from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.linkage import Linkage, NoLinkage
 from kazashi.web.origin import origin_of
 from kazashi.world.clock import epoch
 from kazashi.world.event_log import event_table
@@ -33,6 +34,8 @@ ACTOR = "platform"
 """The name of this actor's store."""
 
 _ID_BITS = 160
+
+_CONFLICT = "the authority links certificates of two known users to one person"
 
 Serial = tuple[CertificateType, int]
 
@@ -54,8 +57,8 @@ class NoSuchUser(Exception):
 
 
 class LinkageConflict(Exception):
-    """The authority links two certificates to one person, but the platform knows them as two people's. Nothing was
-    changed: the platform never merges people without their knowledge."""
+    """The authority links two certificates, but the tenant knows them as two users'. Nothing was changed: the platform
+    never merges users without their knowledge."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,9 +81,12 @@ class Platform:
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("key_digest", sa.LargeBinary, unique=True, nullable=False),
             sa.Column("origins", sa.Text, nullable=False),
+            sa.Column("follow", sa.Text, nullable=False),
         )  # fmt: skip
+        # A person is here what the certificates that belong together have in common; how far that goes is `follow`.
         self._certificate = sa.Table(
             "certificate", metadata,
+            sa.Column("follow", sa.Text, primary_key=True),
             sa.Column("kind", sa.Text, primary_key=True),
             sa.Column("serial", Unsigned64, primary_key=True, autoincrement=False),
             sa.Column("person", sa.Text, nullable=False, index=True),
@@ -93,23 +99,26 @@ class Platform:
             sa.Column("since", sa.BigInteger, nullable=False),
         )  # fmt: skip
         self._event, self._log = event_table(metadata)
-        self.store = world.store(ACTOR, metadata, [_add_origins])
+        self.store = world.store(ACTOR, metadata, [_add_origins, _add_follow])
 
     # Tenants
 
-    def add_tenant(self, name: str, origins: Sequence[str] = ()) -> str:
-        """Register a service with the origins at which people log in, and return its API key, which is shown only once.
+    def add_tenant(self, name: str, origins: Sequence[str] = (), follow: Follow = Follow.PERSON) -> str:
+        """Register a service with the origins at which people log in and with how far it follows its users. Return its
+        API key, which is shown only once.
 
         Raises TenantExists and ValueError.
         """
         checked_name(name, "tenant")
         _check_origins(origins)
         key = new_token()
-        row = {"name": name, "key_digest": _digest(key), "origins": json.dumps(sorted({*origins}))}
+        row = {"name": name, "key_digest": _digest(key), "origins": json.dumps(sorted({*origins})),
+               "follow": follow.value}  # fmt: skip
         try:
             with self.store.transaction() as connection:
                 connection.execute(sa.insert(self._tenant), row)
-                self._log(connection, self._now, "tenant added", {"tenant": name, "origins": [*origins]})
+                detail = {"tenant": name, "origins": [*origins], "follow": follow.value}
+                self._log(connection, self._now, "tenant added", detail)
         except IntegrityError as error:
             raise TenantExists(f"the tenant {name!r} already exists; choose another name") from error
         return key
@@ -126,6 +135,24 @@ class Platform:
             connection.execute(sa.update(self._tenant).where(own_row).values(origins=json.dumps(together)))
             self._log(connection, self._now, "origins added", {"tenant": name, "origins": [*origins]})
         return together
+
+    def follow(self, name: str) -> Follow:
+        """Return how far a tenant follows its users. Services that are not registered follow the person."""
+        with self.store.reading() as connection:
+            return self._follow_of(connection, name)
+
+    def set_follow(self, name: str, follow: Follow) -> None:
+        """Change how far a tenant follows its users. A user whom it knows keeps the ID. Raises NoSuchTenant."""
+        own_row = self._tenant.c.name == name
+        with self.store.alone() as connection:
+            changed = connection.execute(sa.update(self._tenant).where(own_row).values(follow=follow.value))
+            if not changed.rowcount:
+                raise NoSuchTenant(f"there is no tenant {name!r}")
+            self._log(connection, self._now, "follow changed", {"tenant": name, "follow": follow.value})
+
+    def _follow_of(self, connection: sa.Connection, name: str) -> Follow:
+        value = connection.scalar(sa.select(self._tenant.c.follow).where(self._tenant.c.name == name))
+        return Follow(value) if value is not None else Follow.PERSON
 
     def check_origin(self, tenant: str, origin: str) -> None:
         """Raise OriginNotRegistered unless the tenant has registered the origin."""
@@ -152,17 +179,17 @@ class Platform:
     def identify(self, tenant: str, certificate: HolderCertificate) -> User:
         """Return the tenant's user whom a certificate belongs to. The verdict on it must have been good. Raises
         LinkageConflict and LinkageUnavailable."""
-        presented = (certificate.kind, certificate.serial)
+        presented, follow = (certificate.kind, certificate.serial), self.follow(tenant)
         linked: list[Serial] | None = None
         while True:
             with self.store.alone() as connection:
-                person = self._known(connection, linked or [presented])
+                person = self._known(connection, follow, linked or [presented])
                 if person is None and linked is not None:
                     person = new_token(_ID_BITS)
                 if person is not None:
-                    self._note(connection, person, linked or [presented])
-                    return self._user_of(connection, tenant, person)
-            linked = self._linked(presented)  # outside the transaction, so that nobody waits for the authority
+                    self._note(connection, follow, person, linked or [presented])
+                    return self._user_of(connection, tenant, follow, person)
+            linked = self._linked(presented, follow)  # outside the transaction: nobody waits for the authority
 
     def delete(self, tenant: str, identifier: str) -> None:
         """Delete a tenant's user: the same person will be a new user from now on. Raises NoSuchUser."""
@@ -173,9 +200,7 @@ class Platform:
             if person is None:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
             connection.execute(sa.delete(table).where(own_row))
-            if connection.scalar(sa.select(sa.func.count()).where(table.c.person == person)) == 0:
-                # No tenant has this person as a user any more, so the platform forgets their certificates.
-                connection.execute(sa.delete(self._certificate).where(self._certificate.c.person == person))
+            self._forget(connection, person)
             self._log(connection, self._now, "user deleted", {"tenant": tenant})
 
     def renewed(self, tenant: str, identifier: str) -> dict[CertificateType, bool]:
@@ -187,10 +212,11 @@ class Platform:
             person = connection.scalar(sa.select(user.person).where(own_row))
             if person is None:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
-            rows = connection.execute(sa.select(table.kind, table.serial).where(table.person == person)).all()
+            rows = connection.execute(sa.select(table).where(table.person == person).order_by(table.kind)).all()
         known = [(CERTIFICATE_TYPES[row.kind], row.serial) for row in rows]
-        latest = dict(reversed(known))
-        return {kind: (kind, self._linkage.renewal(kind, serial)[-1]) not in known for kind, serial in latest.items()}
+        linked = self._linked(known[0], Follow(rows[0].follow))
+        return {kind: latest not in known for kind, latest in {one[0]: one for one in linked}.items()
+                if kind in {kind for kind, _ in known}}  # fmt: skip
 
     def exposure(self, tenant: str) -> list[dict[str, Any]]:
         """Return what is stored about a tenant's users: the ID, since when, and its serial numbers. A tenant that gets
@@ -204,46 +230,46 @@ class Platform:
             )  # fmt: skip
             return [dict(row) for row in rows.mappings()]
 
-    def _linked(self, presented: Serial) -> list[Serial]:
-        """Return all certificates that the authority links to the holder of the presented one."""
-        kind, serial = presented
-        chain = [(kind, number) for number in self._linkage.renewal(kind, serial)]
-        others: list[Serial] = []
-        for _, number in reversed(chain):  # newest first, because the chain of the counterpart leads back from there
-            counterpart = self._linkage.counterpart(kind, number)
-            if counterpart is not None and (kind.other, counterpart) not in others:
-                others += [(kind.other, other) for other in self._linkage.renewal(kind.other, counterpart)]
-        return [*chain, *others]
+    def _linked(self, presented: Serial, follow: Follow) -> list[Serial]:
+        """Return all certificates that the authority links to the presented one."""
+        linkage = self._linkage if follow is not Follow.CERTIFICATE else NoLinkage()
+        return [(each.kind, each.serial) for each in linkage.certificates(*presented, follow)]
 
-    def _known(self, connection: sa.Connection, serials: Sequence[Serial]) -> str | None:
+    def _known(self, connection: sa.Connection, follow: Follow, serials: Sequence[Serial]) -> str | None:
         """Return the person whom serial numbers belong to, or None. Raises LinkageConflict if there are two."""
-        table = self._certificate.c
-        people: set[str] = set()
-        for kind in CertificateType:
-            numbers = [serial for serial_kind, serial in serials if serial_kind is kind]
-            matching = (table.kind == kind.code) & table.serial.in_(numbers)
-            people |= set(connection.scalars(sa.select(table.person).where(matching)))
+        people = set(connection.scalars(sa.select(self._certificate.c.person).where(self._among(serials, follow))))
         if len(people) > 1:
-            raise LinkageConflict("the authority links certificates of two known users to one person")
+            raise LinkageConflict(_CONFLICT)
         return people.pop() if people else None
 
-    def _note(self, connection: sa.Connection, person: str, serials: Sequence[Serial]) -> None:
+    def _among(self, serials: Sequence[Serial], follow: Follow | None = None) -> sa.ColumnElement[bool]:
+        """The condition that a row is one of these certificates', as it is followed that far or anyhow."""
+        table = self._certificate.c
+        either = sa.or_(*(
+            (table.kind == kind.code) & table.serial.in_([serial for each, serial in serials if each is kind])
+            for kind in CertificateType
+        ))  # fmt: skip
+        return either if follow is None else (table.follow == follow.value) & either
+
+    def _note(self, connection: sa.Connection, follow: Follow, person: str, serials: Sequence[Serial]) -> None:
         """Store that serial numbers belong to a person."""
         table = self._certificate
         rows = connection.execute(sa.select(table).where(table.c.person == person))
         known = {(row.kind, row.serial) for row in rows}
         new_rows = [
-            {"kind": kind.code, "serial": serial, "person": person}
+            {"follow": follow.value, "kind": kind.code, "serial": serial, "person": person}
             for kind, serial in dict.fromkeys(serials)
             if (kind.code, serial) not in known
         ]
         if new_rows:
             connection.execute(sa.insert(table), new_rows)
 
-    def _user_of(self, connection: sa.Connection, tenant: str, person: str) -> User:
+    def _user_of(self, connection: sa.Connection, tenant: str, follow: Follow, person: str) -> User:
         table = self._user
         own_row = (table.c.tenant == tenant) & (table.c.person == person)
         identifier = connection.scalar(sa.select(table.c.identifier).where(own_row))
+        if identifier is None:
+            identifier = self._user_of_before(connection, tenant, follow, person)
         if identifier is not None:
             return User(str(identifier), new=False)
         identifier = new_token(_ID_BITS)
@@ -251,6 +277,32 @@ class Platform:
         connection.execute(sa.insert(table), row)
         self._log(connection, self._now, "user added", {"tenant": tenant})
         return User(identifier, new=True)
+
+    def _user_of_before(self, connection: sa.Connection, tenant: str, follow: Follow, person: str) -> str | None:
+        """Return the tenant's user to whom the person's certificates belonged before the tenant followed them as far as
+        it does now, and tie the user to the person. Return None if there was no such user.
+
+        Raises LinkageConflict if there were two.
+        """
+        table, user = self._certificate.c, self._user.c
+        rows = connection.execute(sa.select(table.kind, table.serial).where(table.person == person))
+        own = [(CERTIFICATE_TYPES[row.kind], row.serial) for row in rows]
+        persons = sa.select(table.person).where(self._among(own), table.follow != follow.value)
+        found = connection.execute(
+            sa.select(user.identifier, user.person).where(user.tenant == tenant, user.person.in_(persons))
+        ).all()
+        if len(found) > 1:
+            raise LinkageConflict(_CONFLICT)
+        for row in found:
+            connection.execute(sa.update(self._user).where(user.identifier == row.identifier).values(person=person))
+            self._forget(connection, row.person)
+            return str(row.identifier)
+        return None
+
+    def _forget(self, connection: sa.Connection, person: str) -> None:
+        """Delete a person's certificates if no tenant has the person as a user any more."""
+        if connection.scalar(sa.select(sa.func.count()).where(self._user.c.person == person)) == 0:
+            connection.execute(sa.delete(self._certificate).where(self._certificate.c.person == person))
 
     @property
     def _now(self) -> datetime:
@@ -266,6 +318,24 @@ def _check_origins(origins: Sequence[str]) -> None:
 def _add_origins(connection: sa.Connection) -> None:
     """Give each tenant an empty list of origins."""
     connection.execute(sa.text("ALTER TABLE tenant ADD COLUMN origins TEXT NOT NULL DEFAULT '[]'"))
+
+
+def _add_follow(connection: sa.Connection) -> None:
+    """Migrate to version 3, in which tenants choose how far they follow their users. Until now it was on one card or
+    phone, which tenants of before keep."""
+    connection.execute(sa.text("ALTER TABLE tenant ADD COLUMN follow TEXT NOT NULL DEFAULT 'medium'"))
+    connection.execute(sa.text("DROP INDEX ix_certificate_person"))
+    connection.execute(sa.text("ALTER TABLE certificate RENAME TO certificate_2"))
+    connection.execute(sa.text(
+        "CREATE TABLE certificate (follow TEXT NOT NULL, kind TEXT NOT NULL, serial BIGINT NOT NULL,"
+        " person TEXT NOT NULL, PRIMARY KEY (follow, kind, serial))"
+    ))  # fmt: skip
+    connection.execute(sa.text("CREATE INDEX ix_certificate_person ON certificate (person)"))
+    connection.execute(sa.text(
+        "INSERT INTO certificate (follow, kind, serial, person)"
+        " SELECT 'medium', kind, serial, person FROM certificate_2"
+    ))  # fmt: skip
+    connection.execute(sa.text("DROP TABLE certificate_2"))
 
 
 def _digest(key: str) -> bytes:

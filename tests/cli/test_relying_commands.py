@@ -165,19 +165,58 @@ def test_one_mykey_id_for_each_person(tmp_path: Path) -> None:
     program.error("identifier-taken", 1, "mykey", "register", "hanako", "--wish", "HANAKO01")
 
 
-def test_renewed_card_is_a_new_person_without_linkage(tmp_path: Path) -> None:
+def phone_of(program: Program, who: str, name: str) -> None:
+    """Issue an authentication certificate for a phone of a person."""
+    request = str(program.world.parent / f"{name}.csr")
+    run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{request}.key", "-subj", "/CN=phone",
+        "-out", request)  # fmt: skip
+    program.run("ca", "issue", "authentication", who, "--phone", name, "--csr", request, "--out", f"{request}.pem")
+
+
+@pytest.mark.parametrize(
+    ("follow", "wanted"), [("person", 1), pytest.param("medium", 3, marks=pytest.mark.long), ("certificate", 4)]
+)
+def test_one_life_yields_as_many_ids_as_linkage_is_cut(tmp_path: Path, follow: str, wanted: int) -> None:
+    """A card, its renewal, a phone, and the card after a theft: one ID with linkage, and one for each without."""
     program = new_world(tmp_path / "w")
+    how, ids = ("--follow", follow), []
+
+    def registers(medium: str = "card") -> None:
+        done = program.run("mykey", "register", "hanako", "--medium", medium, *how, expect=None)  # type: ignore[arg-type]
+        if done.returncode:
+            assert done.stderr.endswith("[already-registered]\n")
+            assert program.run("mykey", "night", *how).stdout == "1 new certificates adopted\n"
+        ids.append(program.run("mykey", "find", "hanako", "--medium", medium).stdout)
+
     program.run("card", "new", "hanako")
-    program.run("mykey", "register", "hanako", "--no-chain", "--wish", "FIRST001")
+    registers()
+    program.run("mykey", "enrol", "hanako", "library", "17", "--birth", "1988-04-17")
     put_forward(program)
     program.run("card", "renew", "hanako")
-    assert program.run("mykey", "night", "--no-chain").stdout.startswith("0 ")
-    assert program.run("mykey", "register", "hanako", "--no-chain", "--wish", "SECOND01").stdout == "SECOND01\n"
+    registers()
+    phone_of(program, "hanako", "pixel")
+    registers("phone")
+    program.run("registry", "event", "theft", "hanako")
+    program.run("card", "new", "hanako", "--name", "hanako-2")
+    registers()
+    assert len(set(ids)) == wanted
+    asked = [row for row in program.json("ca", "caller", "queries") if row["service"] == "linkage"]
+    assert {row["caller"] for row in asked} <= {"mykey-platform"}
+    assert bool(asked) == (follow != "certificate"), "without linkage nothing is asked"
+    if follow == "person":
+        assert program.run("mykey", "tap", "hanako", "library").stdout == "17\n"
+        assert program.run("mykey", "void", "hanako").stdout == ids[0]
+        again = program.run("mykey", "register", "hanako").stdout
+        assert again != ids[0], "a voided ID is not issued again"
+        program.error("already-registered", 1, "mykey", "register", "hanako")
+    else:
+        program.error("mykey-refused", 1, "mykey", "tap", "hanako", "library")
 
 
 def test_tenant_and_client_names_are_unique(town: Program) -> None:
     assert len(town.run("tenant", "shop").stdout.strip()) == 48
     town.error("tenant-exists", 2, "tenant", "shop")
+    assert town.run("tenant", "shop", "--follow", "medium").stderr.startswith("shop follows: medium.")
     fails_in_one_line(town, "tenant", " ")
     assert len(town.run("provider-client", "app", "https://app.example/callback").stdout.strip()) == 64
     town.error("client-exists", 2, "provider-client", "app", "https://app.example/callback")

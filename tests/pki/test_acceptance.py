@@ -361,7 +361,7 @@ def test_only_registered_callers_get_responses_which_are_logged(town: Institutio
 
 def test_latest_attributes_need_consent_and_a_good_certificate(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
-    services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
+    services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis)
 
     def signed(purpose: str, caller: str = "bank") -> SignedStatement:
         content = read_image(image_path(town.world, "hanako"))[0][jpki.AID]
@@ -408,7 +408,7 @@ def test_latest_attributes_need_consent_and_a_good_certificate(town: Institution
 
 def test_consent_expires_after_ten_years(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
-    services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
+    services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis)
     content = read_image(image_path(town.world, "hanako"))[0][jpki.AID]
     key = load_der_private_key(content.keys[jpki.SIGNATURE_KEY], None)
     assert isinstance(key, rsa.RSAPrivateKey)

@@ -29,7 +29,7 @@ from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.serial_number import serial_text
 from kazashi.jpki.state import Reason
-from kazashi.pki.callers import ATTRIBUTES, COUNTERPART, OCSP, RENEWAL, REVOCATION_FILE, STATUS, Callers, Query, fee
+from kazashi.pki.callers import ATTRIBUTES, LINKAGE, OCSP, REVOCATION_FILE, STATUS, Callers, Query, fee
 from kazashi.pki.certificate_database import FULL_LIST, Issued
 from kazashi.pki.http import MAX_STATEMENT
 from kazashi.pki.ocsp import MAX_REQUEST
@@ -321,7 +321,7 @@ def test_symlink_out_of_the_tree_is_not_followed(served: Served) -> None:
 # Services
 
 
-def test_status_counterpart_and_revocation_file_are_billed(served: Served, caller: tuple[str, str]) -> None:
+def test_status_linkage_and_revocation_file_are_billed(served: Served, caller: tuple[str, str]) -> None:
     name, key = caller
     revoked, other = of(served, "taro", SIGNATURE), of(served, "taro", AUTHENTICATION)
     status = served.ask(f"/services/status/signature/{revoked.serial:X}", key=key).json
@@ -329,15 +329,18 @@ def test_status_counterpart_and_revocation_file_are_billed(served: Served, calle
     good = served.ask(f"/services/status/authentication/{other.serial:x}", key=key).json
     assert (good["state"], good["reason"], good["since"]) == ("good", None, None)
     for kind, issued, wanted in ((SIGNATURE, revoked, other), (AUTHENTICATION, other, revoked)):
-        counterpart = served.ask(f"/services/counterpart/{kind.code}/{issued.serial:X}", key=key).json
-        assert counterpart == {"kind": kind.other.code, "serial": f"{wanted.serial:X}"}
+        path = f"/services/linkage/{kind.code}/{issued.serial:X}?follow=medium&type={kind.other.code}"
+        assert served.ask(path, key=key).json == {
+            "follow": "medium",
+            "certificates": [{"kind": kind.other.code, "serial": f"{wanted.serial:X}", "medium": "card"}],
+        }
     listed = served.ask("/services/revocation-file/signature/03", key=key)
     assert listed.body == served.town.publications[SIGNATURE].path("03", FULL_LIST).read_bytes()
     assert served.ask("/services/revocation-file/signature/09", key=key).status == 404
     lines = [(line.service, line.kind, line.serial) for line in served.queries(name)]
     assert lines == [
         (STATUS, SIGNATURE, revoked.serial), (STATUS, AUTHENTICATION, other.serial),
-        (COUNTERPART, SIGNATURE, revoked.serial), (COUNTERPART, AUTHENTICATION, other.serial),
+        (LINKAGE, SIGNATURE, revoked.serial), (LINKAGE, AUTHENTICATION, other.serial),
         (REVOCATION_FILE, SIGNATURE, None),
     ]  # fmt: skip
     assert served.callers.bill(name) == 20 + 2 + 0 + 0 + 0
@@ -350,14 +353,20 @@ def test_serial_chain_is_returned_from_either_end(served: Served, caller: tuple[
     assert served.town.cards.renew("leap-day") == [SIGNATURE]
     chain = [f"{issued.serial:X}" for issued in certificates(served.town, "leap-day", SIGNATURE)]
     assert len(chain) == 2
-    for serial in chain:
-        assert served.ask(f"/services/renewal/signature/{serial}", key=key).json == {
-            "kind": "signature", "serials": chain,
-        }  # fmt: skip
     only = f"{of(served, 'leap-day', AUTHENTICATION).serial:X}"
-    assert served.ask(f"/services/renewal/authentication/{only}", key=key).json["serials"] == [only]
-    assert served.ask(f"/services/counterpart/authentication/{only}", key=key).json["serial"] == chain[1]
-    assert [line.service for line in served.queries(name)] == [RENEWAL] * 3 + [COUNTERPART]
+    everything = [{"kind": "signature", "serial": serial, "medium": "card"} for serial in chain]
+    everything += [{"kind": "authentication", "serial": only, "medium": "card"}]
+    for follow in ("medium", "person"):
+        for place in (f"signature/{chain[0]}", f"signature/{chain[1]}", f"authentication/{only}"):
+            reply = served.ask(f"/services/linkage/{place}?follow={follow}", key=key).json
+            assert reply == {"follow": follow, "certificates": everything}
+    alone = served.ask(f"/services/linkage/signature/{chain[0]}?follow=certificate", key=key).json
+    assert alone["certificates"] == everything[:1]
+    assert [line.service for line in served.queries(name)] == [LINKAGE] * 7
+    assert [line.said.split()[0] for line in served.queries(name)] == ["medium"] * 3 + ["person"] * 3 + ["certificate"]
+    for wrong in ("follow=all", "follow=", "type=third"):
+        assert served.ask(f"/services/linkage/signature/{chain[0]}?{wrong}", key=key).status == 400
+    assert len(served.queries(name)) == 7
 
 
 def signed(served: Served, who: str, statement: object, *, with_key_of: str = "") -> bytes:
@@ -454,7 +463,7 @@ def test_deeply_nested_statement_is_rejected(served: Served) -> None:
     assert served.ask("/services/consents", method="POST", body=json.dumps(document).encode()).status == 403
 
 
-@pytest.mark.parametrize("service", ["status", "counterpart", "renewal"])
+@pytest.mark.parametrize("service", ["status", "linkage"])
 def test_unknown_and_invalid_serial_numbers_are_rejected(served: Served, service: str) -> None:
     before = len(served.queries())
     statuses = {
@@ -480,7 +489,7 @@ def test_serial_numbers_are_taken_in_every_form(served: Served, caller: tuple[st
         status = served.ask(f"/services/status/signature/{form}", key=key).json
         assert status["serial"] == text
         assert "note" not in status
-    for service in ("status", "counterpart", "renewal"):
+    for service in ("status", "linkage"):
         reply = served.ask(f"/services/{service}/signature/{issued.serial}", key=key).json
         assert reply["note"] == f"{issued.serial} was read as decimal; in hexadecimal it is {text}"
     assert {line.serial for line in served.queries(name)} == {issued.serial}
@@ -528,7 +537,7 @@ def test_fees_depend_on_the_day(day: date, prices: tuple[int, ...]) -> None:
         assert (fee(check, SIGNATURE, day), fee(check, AUTHENTICATION, day)) == prices[:2]
     assert fee(REVOCATION_FILE, SIGNATURE, day) == prices[2]
     assert fee(ATTRIBUTES, SIGNATURE, day) == prices[3]
-    assert fee(COUNTERPART, SIGNATURE, day) == fee(RENEWAL, AUTHENTICATION, day) == 0
+    assert fee(LINKAGE, SIGNATURE, day) == fee(LINKAGE, AUTHENTICATION, day) == 0
 
 
 def test_fee_depends_on_the_day_in_japan(served: Served) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 import sqlalchemy as sa
 
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.linkage import Follow, LinkedCertificate
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
@@ -17,7 +18,7 @@ from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
 from kazashi.provision_network.provision_records import OPERATOR
 from kazashi.provision_network.terms import PORTAL_KIND, NetworkRejected, RequestOutcome
-from kazashi.relying_party.verify.linkage import LinkageUnavailable, NoLinkage
+from kazashi.relying_party.verify.linkage import BOTH, LinkageUnavailable, NoLinkage
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
 from kazashi.world.settings import Settings
@@ -58,17 +59,20 @@ class Setup:
 
 
 class Chain:
-    """The authority's reply that NEW has replaced OLD."""
+    """The authority's reply that OLD and NEW belong to one person."""
 
-    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        return [OLD, NEW] if serial in (OLD, NEW) else [serial]
-
-    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        return None
+    def certificates(
+        self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+        types: Sequence[CertificateType] = BOTH,
+    ) -> list[LinkedCertificate]:  # fmt: skip
+        return [LinkedCertificate(kind, one, Medium.CARD) for one in ([OLD, NEW] if serial in (OLD, NEW) else [serial])]
 
 
 class Silent(Chain):
-    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
+    def certificates(
+        self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+        types: Sequence[CertificateType] = BOTH,
+    ) -> list[LinkedCertificate]:  # fmt: skip
         raise LinkageUnavailable("away")
 
 

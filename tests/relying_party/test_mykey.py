@@ -150,6 +150,11 @@ def test_a_person_with_two_identifiers_does_not_stop_the_nightly_batch(hanako: I
     assert platform.find(certificates(hanako, "taro", AUTHENTICATION)[-1].serial) == "TARO0001"
     serials = [issued.serial for issued in certificates(hanako, "hanako", AUTHENTICATION)]
     assert [platform.find(serial) for serial in serials] == ["HANAKO01", "HANAKO02"], "nobody is merged"
+    assert platform.void(auth(hanako)) == "HANAKO02"
+    with pytest.raises(AlreadyRegistered, match="HANAKO01"):
+        platform.register(auth(hanako))
+    assert platform.adopt_renewals() == 1
+    assert [platform.find(serial) for serial in serials] == ["HANAKO01"] * 2, "the person has decided"
 
 
 # Voiding

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
@@ -17,13 +17,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kazashi.assembly.institutions import Institutions
-from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType
+from kazashi.jpki.linkage import Follow, LinkedCertificate
+from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
 from kazashi.pki.services import VerifierServices
 from kazashi.relying_party.conformance.authority import TestAuthority
 from kazashi.relying_party.platform.platform import LinkageConflict, NoSuchUser, Platform, User
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
 from kazashi.relying_party.verify.certificate import HolderCertificate, read_certificate
-from kazashi.relying_party.verify.linkage import Linkage
+from kazashi.relying_party.verify.linkage import BOTH, Linkage
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verdict import Outcome, Verdict
 from kazashi.relying_party.verify.verification import Verifier
@@ -45,13 +46,13 @@ class TownLinkage:
     """The linkage of the town's authorities, called within the process."""
 
     def __init__(self, town: Institutions) -> None:
-        self._services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis.identity)
+        self._services = VerifierServices(town.world, town.authorities, town.juki_net.j_lis)
 
-    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        return self._services.renewal("tests", kind, serial)
-
-    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        return self._services.counterpart("tests", kind, serial)
+    def certificates(
+        self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+        types: Sequence[CertificateType] = BOTH,
+    ) -> list[LinkedCertificate]:  # fmt: skip
+        return self._services.linkage("tests", kind, serial, follow, types)
 
 
 class Gathering:
@@ -60,13 +61,14 @@ class Gathering:
     def __init__(self, linkage: Linkage, barrier: Barrier) -> None:
         self._linkage, self._barriers = linkage, [barrier]
 
-    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
+    def certificates(
+        self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+        types: Sequence[CertificateType] = BOTH,
+    ) -> list[LinkedCertificate]:  # fmt: skip
+        linked = self._linkage.certificates(kind, serial, follow, types)
         while self._barriers:
             self._barriers.pop().wait(60)
-        return self._linkage.renewal(kind, serial)
-
-    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        return self._linkage.counterpart(kind, serial)
+        return linked
 
 
 def at_once(world: World, linkage: Linkage, action: Callable[[World, Linkage, int], _T]) -> list[_T]:
@@ -226,7 +228,7 @@ Person = dict[CertificateType, list[int]]
 
 
 class Model:
-    """An authority with people whose two chains grow. It claims that the serial numbers in `tied` are one chain."""
+    """An authority with people whose certificates become more. It claims that those in `tied` are one person's."""
 
     def __init__(self) -> None:
         self.tied: list[int] = []
@@ -243,11 +245,12 @@ class Model:
         person[kind].append(next(self._numbers))
         self._owner[kind, person[kind][-1]] = person
 
-    def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-        return self.tied if serial in self.tied else list(self._owner[kind, serial][kind])
-
-    def counterpart(self, kind: CertificateType, serial: int) -> int | None:
-        return next(reversed(self._owner[kind, serial][kind.other]), None)
+    def certificates(
+        self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+        types: Sequence[CertificateType] = BOTH,
+    ) -> list[LinkedCertificate]:  # fmt: skip
+        person = {kind: self.tied} if serial in self.tied else self._owner[kind, serial]
+        return [LinkedCertificate(each, one, Medium.CARD) for each in types for one in person.get(each, [])]
 
 
 class ModelPlatform:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -29,6 +29,7 @@ from schemathesis.specs.openapi import checks as conformance
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.served import free_port
 from kazashi.card.certification_request import certification_request
+from kazashi.jpki.linkage import Follow, LinkedCertificate
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.jpki.state import Reason
 from kazashi.pki.certificate import CertificateRequest
@@ -37,7 +38,7 @@ from kazashi.relying_party.conformance.documents import TEXT, signed_cms
 from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.platform.platform_http import MAX_BODY, application
 from kazashi.relying_party.verify.challenges import StoredChallenges
-from kazashi.relying_party.verify.linkage import Linkage, LinkageOverHttp, NoLinkage
+from kazashi.relying_party.verify.linkage import BOTH, Linkage, LinkageOverHttp, NoLinkage
 from kazashi.relying_party.verify.policy import DEFAULT_POLICY
 from kazashi.web.signed_text import MAX_LINES, MAX_TEXT
 from kazashi.world.key_source import SharedKeySource, generate
@@ -370,8 +371,12 @@ def test_an_authority_that_links_two_known_people_gives_409(operator: Operator, 
     users = [user_of(shop.login(holder)) for holder in known]
 
     class WrongLinkage(NoLinkage):
-        def renewal(self, kind: CertificateType, serial: int) -> list[int]:
-            return [*(holder.certificate.serial_number for holder in known), serial]
+        def certificates(
+            self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+            types: Sequence[CertificateType] = BOTH,
+        ) -> list[LinkedCertificate]:  # fmt: skip
+            numbers = [*(holder.certificate.serial_number for holder in known), serial]
+            return [LinkedCertificate(kind, number, Medium.CARD) for number in numbers]
 
     with serving(operator.informed_by(WrongLinkage())) as client:
         response = replace(shop, client=client).login(operator.holders["leap-day", AUTHENTICATION])

@@ -69,6 +69,7 @@ def alone(actor: str) -> Coalition:
 
 @pytest.mark.parametrize(("wanted", "right", "missed", "smallest"), [
     ("raw-serial", 2, 0, two_services()),
+    ("raw-serial-person", 2, 0, two_services()),
     ("raw-serial-lists", 2, 0, two_services()),
     ("keyed-pairwise", 0, 2, alone(PLATFORM)),
     ("tenant-user-id", 0, 2, alone(PLATFORM)),
@@ -102,13 +103,15 @@ def test_services_of_two_sectors_need_the_register_to_link() -> None:
 
 
 def test_all_countermeasures_are_compared_on_one_stream(found: Examination) -> None:
-    assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 18
+    assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 19
     recall = {one.measure.id: one.linkage.recall.value for one in found.comparisons}
     assert recall["raw-serial"] > 0.98
     assert found.comparison("raw-serial").linkage.precision.value == 1
     assert recall["keyed-pairwise"] == recall["per-service-certificate"] == recall["blind-converter"] == 0
     assert 0 < recall["sector-bpk"] < 0.6, "within a sector, but not across sectors"
+    assert recall["raw-serial-person"] == 1
     assert found.comparison("raw-serial").kept.value == 0
+    assert found.comparison("raw-serial-person").kept.value == 1 > found.comparison("raw-serial-chain").kept.value
     assert found.comparison("tenant-user-id").kept.value == 1
 
 
@@ -152,9 +155,10 @@ def test_threat_runs_give_the_expected_results(found: Examination) -> None:
     assert value("T2", "keyed-recall") == 0
     assert value("T3", "user-id-recall") == 1
     assert 0.2 < value("T4", "uses-seen") < 0.5, "some services use OCSP, others CRLs"
-    assert found.threat("T6").share("chain").count == 0, "a lost card's successor is in no chain"
+    assert found.threat("T6").share("chain").count == 0, "a lost card's successor is in no chain of one card"
+    assert value("T6", "person") == 1, "the authority links it all the same"
     assert value("T9", "member-number-recall") == 0
-    assert value("T9", "table-recall") > 0.9
+    assert value("T9", "table-recall") == 1, "one MyKey ID a person"
     assert value("T14", "token-recall") == 1
     assert value("T15", "login-insurance-recall") > 0.8
     assert found.threat("T15").share("login-insurance-precision").interval[0] > 0.8

@@ -16,7 +16,16 @@ if TYPE_CHECKING:
     from kazashi.relying_party.mykey.mykey import MyKeyPlatform
     from kazashi.relying_party.verify.verdict import Verdict
 
-_NO_CHAIN = click.option("--no-chain", is_flag=True, help="Work without linkage from old serial numbers to new ones.")
+_FOLLOW = click.option(
+    "--follow", type=click.Choice(["certificate", "medium", "person"]), default="person", show_default=True,
+    help="Which certificates count as one person's: one alone, those of one card or phone, or all that the authority"
+    " links.",
+)  # fmt: skip
+
+_MEDIUM = click.option(
+    "--medium", type=click.Choice(["card", "phone"]), default="card", show_default=True,
+    help="Use the latest certificate on a card or on a phone of the person.",
+)  # fmt: skip
 
 
 @click.group()
@@ -31,30 +40,34 @@ def mykey() -> None:
 @mykey.command("register")
 @click.argument("who")
 @click.option("--wish", help="The wanted ID: eight characters of 0-9 and A-Z (default: random).")
-@_NO_CHAIN
+@_MEDIUM
+@_FOLLOW
 @click.pass_context
-def mykey_register(context: click.Context, who: str, wish: str | None, no_chain: bool) -> None:
+def mykey_register(context: click.Context, who: str, wish: str | None, medium: str, follow: str) -> None:
     """Register a MyKey ID for a person.
 
-    The authentication certificate of WHO must be good.
+    The authentication certificate of WHO must be good. A person can have only one ID at a time, whichever card or phone
+    they come with. Without linkage (--follow certificate) each new certificate is a new person, who gets another ID.
     """
-    institutions, platform = _platform(context, no_chain)
-    click.echo(platform.register(_verdict(institutions, who), wish))
+    institutions, platform = _platform(context, follow)
+    click.echo(platform.register(_verdict(institutions, who, medium), wish))
 
 
 @mykey.command("find")
 @click.argument("who")
+@_MEDIUM
 @click.pass_context
-def mykey_find(context: click.Context, who: str) -> int:
-    """Show the MyKey ID of a person's card.
+def mykey_find(context: click.Context, who: str, medium: str) -> int:
+    """Show the MyKey ID of a person's card or phone.
 
-    The platform knows a renewed certificate only after its night batch. The exit status is 1 if there is no ID.
+    The platform knows a renewed certificate, a new card and a phone only after its night batch. The exit status is 1 if
+    there is no ID.
     """
     institutions, platform = _platform(context)
-    verdict = _verdict(institutions, who)
+    verdict = _verdict(institutions, who, medium)
     mykey_id = platform.find(verdict.certificate.serial) if verdict.certificate is not None else None
     if mykey_id is None:
-        words = f"the card of {who} has no MyKey ID; after a renewal, run: kazashi mykey night"
+        words = f"the {medium} of {who} has no MyKey ID; if it is new or was renewed, run: kazashi mykey night"
         click.echo(as_called(words), err=True)
         return 1
     click.echo(mykey_id)
@@ -63,14 +76,15 @@ def mykey_find(context: click.Context, who: str) -> int:
 
 @mykey.command("void")
 @click.argument("who")
+@_MEDIUM
 @click.pass_context
-def mykey_void(context: click.Context, who: str) -> None:
+def mykey_void(context: click.Context, who: str, medium: str) -> None:
     """Invalidate a MyKey ID permanently.
 
-    It is the ID of WHO.
+    It is the ID of WHO, who may register again and then gets another one.
     """
     institutions, platform = _platform(context)
-    click.echo(platform.void(_verdict(institutions, who)))
+    click.echo(platform.void(_verdict(institutions, who, medium)))
 
 
 @mykey.command("enrol")
@@ -78,40 +92,46 @@ def mykey_void(context: click.Context, who: str) -> None:
 @click.argument("service")
 @click.argument("member_number")
 @click.option("--birth", metavar="YYYY-MM-DD", help="The date of birth; enables tap use, without a PIN (かざし利用).")
+@_MEDIUM
 @click.pass_context
-def mykey_enrol(context: click.Context, who: str, service: str, member_number: str, birth: str | None) -> None:
+def mykey_enrol(
+    context: click.Context, who: str, service: str, member_number: str, birth: str | None, medium: str
+) -> None:  # fmt: skip
     """Link a MyKey ID to a service's member number.
 
     It links the ID of WHO to MEMBER_NUMBER at SERVICE.
     """
     institutions, platform = _platform(context)
-    enrolled = platform.enrol(_verdict(institutions, who), service, member_number, _day(birth) if birth else None)
+    enrolled = platform.enrol(
+        _verdict(institutions, who, medium), service, member_number, _day(birth) if birth else None
+    )
     click.echo(f"{enrolled.identifier} is {enrolled.member_number} at {enrolled.service}")
 
 
 @mykey.command("tap")
 @click.argument("who")
 @click.argument("service")
+@_MEDIUM
 @click.pass_context
-def mykey_tap(context: click.Context, who: str, service: str) -> None:
-    """Identify a card at a service by tap use.
+def mykey_tap(context: click.Context, who: str, service: str, medium: str) -> None:
+    """Identify a card or phone at a service by tap use.
 
     Prints the member number of WHO at SERVICE. No PIN is needed.
     """
     institutions, platform = _platform(context)
-    click.echo(platform.tap(_verdict(institutions, who), service).member_number)
+    click.echo(platform.tap(_verdict(institutions, who, medium), service).member_number)
 
 
 @mykey.command("night")
-@_NO_CHAIN
+@_FOLLOW
 @click.pass_context
-def mykey_night(context: click.Context, no_chain: bool) -> None:
+def mykey_night(context: click.Context, follow: str) -> None:
     """Run the night batch.
 
-    It adopts renewed certificates, so that their holders keep their IDs.
+    It adopts renewed certificates, and those of new cards and phones, so that their holders keep their IDs.
     """
-    _, platform = _platform(context, no_chain)
-    click.echo(f"{platform.adopt_renewals()} renewed certificates adopted")
+    _, platform = _platform(context, follow)
+    click.echo(f"{platform.adopt_renewals()} new certificates adopted")
 
 
 @mykey.command("stages")
@@ -177,22 +197,23 @@ def mykey_exposure(context: click.Context) -> Reply:
     return Reply(readable, "\n\n".join(words))
 
 
-def _platform(context: click.Context, no_chain: bool = False) -> tuple[Institutions, MyKeyPlatform]:
+def _platform(context: click.Context, follow: str = "person") -> tuple[Institutions, MyKeyPlatform]:
     from kazashi.assembly.actors import MYKEY
     from kazashi.assembly.relying import direct_linkage
+    from kazashi.jpki.linkage import Follow
     from kazashi.relying_party.mykey.mykey import MyKeyPlatform
-    from kazashi.relying_party.verify.linkage import NoLinkage
 
     institutions = institutions_of(context)
     institutions.settle()
-    linkage = NoLinkage() if no_chain else direct_linkage(institutions, MYKEY.caller)
-    return institutions, MyKeyPlatform(institutions.world, linkage)
+    linkage = direct_linkage(institutions, MYKEY.caller)
+    return institutions, MyKeyPlatform(institutions.world, linkage, Follow(follow))
 
 
-def _verdict(institutions: Institutions, who: str) -> Verdict:
+def _verdict(institutions: Institutions, who: str, medium: str) -> Verdict:
     from kazashi.assembly.relying import card_verdict
+    from kazashi.jpki.profile import Medium
 
-    return card_verdict(institutions, who)
+    return card_verdict(institutions, who, Medium(medium))
 
 
 def _day(text: str) -> date:

@@ -79,25 +79,33 @@ def platform(context: click.Context, port: int, services: str) -> None:
 @click.command("tenant")
 @click.argument("name")
 @click.argument("origins", nargs=-1)
+@click.option("--follow", type=click.Choice(["certificate", "medium", "person"]),
+              help="Which certificates are one user's: one alone, those of one card or phone, or all of a person"
+              " (default for a new tenant: person).")  # fmt: skip
 @click.pass_context
-def tenant(context: click.Context, name: str, origins: tuple[str, ...]) -> None:
-    """Register a tenant of the platform, or more origins of one.
+def tenant(context: click.Context, name: str, origins: tuple[str, ...], follow: str | None) -> None:
+    """Register a tenant of the platform, more origins of one, or how far one follows its users.
 
     ORIGINS are the origins at which people log in to the tenant's service, such as https://shop.example: it gets
     challenges for these only. Prints the key of a new NAME, which is shown only once.
     """
     from kazashi.assembly.errors import UsageError
+    from kazashi.jpki.linkage import Follow
     from kazashi.relying_party.platform.platform import Platform, TenantExists
     from kazashi.relying_party.verify.linkage import NoLinkage
 
     operator = Platform(new_world_of(context), NoLinkage())
     try:
-        click.echo(operator.add_tenant(name, origins))
+        click.echo(operator.add_tenant(name, origins, Follow(follow) if follow else Follow.PERSON))
     except TenantExists:
-        if not origins:
+        if not origins and follow is None:
             raise
-        together = operator.add_origins(name, origins)
-        click.echo(f"The origins of {name} are {', '.join(together)}. Its key is the same as before.", err=True)
+        if origins:
+            together = operator.add_origins(name, origins)
+            click.echo(f"The origins of {name} are {', '.join(together)}. Its key is the same as before.", err=True)
+        if follow is not None:
+            operator.set_follow(name, Follow(follow))
+            click.echo(f"{name} follows: {follow}. Users whom it knows keep their IDs.", err=True)
     except ValueError as error:
         raise UsageError(str(error)) from error
 
