@@ -2,8 +2,8 @@
 
 A file has a header record, one record per payment, a trailer record with the count and the sum, and an end record.
 Names are limited to what banks accept in the name of an account, in Shift_JIS: half-width katakana without small forms
-and without ヲ, capital letters, digits, a blank, and `( ) - .`. The banks' telegrams could also carry ヲ and `, / ¥ ｢ ｣`,
-which no account's name has.
+and without ヲ, capital letters, digits, a blank, and `( ) - .`. The banks' telegrams could also carry ヲ and
+`, / ¥ ｢ ｣`, which no account's name has.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _SPELLINGS = str.maketrans({
     **dict(zip("・･゛゜", "..ﾞﾟ", strict=True)),
 })  # fmt: skip
 """What banks write for characters that accounts' names do not have: large kana of the same sound, a hyphen for every
-dash (also the one that lengthens a vowel, which lists of banks may have as U+FF0D), and a full stop for a middle dot."""
+dash (also the one that lengthens a vowel, for which lists of banks may have U+FF0D), a full stop for a middle dot."""
 _HALF_WIDTH = str.maketrans("ｦｧｨｩｪｫｬｭｮｯｰabcdefghijklmnopqrstuvwxyz", "ｵｱｲｳｴｵﾔﾕﾖﾂ-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _KIND, _CODE = "21", "0"
 _DATA, _TRAILER, _END = "2", "8", "9"
