@@ -22,6 +22,7 @@ from kazashi.reader_bridge import control
 from kazashi.reader_bridge.control import NotRunning
 from kazashi.reader_bridge.pcscd import listens
 from kazashi.resident_registry.event import EVENTS, event_type
+from kazashi.resident_registry.unusual_text import unusual_texts
 from kazashi.web.sockets import is_free
 from kazashi.world.clock import JST, WorldClock, duration_of, epoch, from_epoch
 from kazashi.world.home import World
@@ -158,9 +159,10 @@ class View:
         if event.recorded_by_registry:
             raise UsageError(f"only the registry itself records {event.code}; choose another event")
         try:
-            return self._institutions.happen(str(request["who"]), event.code, values)
+            outcome = self._institutions.happen(str(request["who"]), event.code, values)
         except ValueError as error:
             raise UsageError(str(error)) from error
+        return {**outcome, "unusual": unusual_texts(values)}
 
     def _people(self) -> list[Answer]:
         as_of = self._ocsp_instant()
