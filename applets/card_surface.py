@@ -45,7 +45,7 @@ def _face(data: Personalisation) -> bytes:
         Tlv(0xDF24, public_key(data.keys.visual), LONG),
         Tlv(0xDF25, text_picture(holder.name, NAME_SIZE), LONG),
         Tlv(0xDF26, text_picture(holder.address, ADDRESS_SIZE), LONG),
-        Tlv(0xDF27, photograph(data.chance), LONG),
+        Tlv(0xDF27, data.photograph or photograph(data.chance), LONG),
     ]
     encoded = [item.encode() for item in objects]
     hashes = b"".join(sha256(b"".join(part)).digest() for part in (encoded[:3], encoded[3:5], encoded[5:]))

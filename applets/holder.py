@@ -90,7 +90,8 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Personalisation:
-    """All data that an application's personalisation may use. `chance` is the card's random stream."""
+    """All data that an application's personalisation may use. `chance` is the card's random stream; `photograph` is the
+    holder's (JPEG 2000), and empty if one is to be drawn."""
 
     holder: Holder
     card: CardData
@@ -99,3 +100,4 @@ class Personalisation:
     keys: ChipKeys
     pins: Pins
     chance: Random
+    photograph: bytes = b""

@@ -95,6 +95,8 @@ CODES = (
     ErrorCode("kazashi.reader_bridge.fault_script", "BadFaultScript", "bad-fault-script", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.check.result", "BadReport", "bad-report", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.script", "BadScript", "bad-script", Exit.USAGE),
+    ErrorCode("kazashi.applets.photo", "PhotoRejected", "bad-photo", Exit.USAGE),
+    ErrorCode("kazashi.applets.card_face", "NoFace", "no-face", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.trace", "BadTrace", "bad-trace", Exit.USAGE),
     ErrorCode("kazashi.relying_party.platform.platform", "TenantExists", "tenant-exists", Exit.USAGE),
     ErrorCode("kazashi.relying_party.login.provider_store", "ClientExists", "client-exists", Exit.USAGE),

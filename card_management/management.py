@@ -323,9 +323,8 @@ class CardManagement:
                 visual=PrivateKey(keys["visual"]),
                 common=PrivateKey(keys["common"]),
             ),
-            pins=order.pins,
-            chance=rng,
-        )
+            pins=order.pins, chance=rng, photograph=order.photograph,
+        )  # fmt: skip
         path = image_path(self._world, case.name)
         if not path.exists():  # it exists if the case was interrupted after its card was written
             write_image(path, personalise(data), _about(order, resident, data))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +20,15 @@ SUFFIX = ".card"
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, and
-    the form of the lengths of its texts (`CardData.length_form`)."""
+    """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, the
+    form of the lengths of its texts (`CardData.length_form`), and the photograph (JPEG 2000; empty: one is drawn)."""
 
     code: ResidentRecordCode
     issued: datetime
     pins: Pins = field(default_factory=Pins)
     contact_atr: bytes = DEFAULT_CONTACT_ATR
     length_form: int = 0x82
+    photograph: bytes = b""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as JSON-compatible values, without the resident record code, which has its own column."""
@@ -36,6 +38,7 @@ class Order:
             "contact_atr": self.contact_atr.hex(),
             "length_form": self.length_form,
             "pins": [pins.authentication, pins.signature, pins.text, pins.juki, pins.tries_left],
+            "photograph": b64encode(self.photograph).decode("ascii"),
         }
 
     @classmethod
@@ -46,7 +49,8 @@ class Order:
             datetime.fromisoformat(document["issued"]),
             Pins(*document["pins"]),
             bytes.fromhex(document["contact_atr"]),
-            document.get("length_form", 0x82),  # absent from the orders of earlier versions
+            document.get("length_form", 0x82),  # absent from the orders of earlier versions, as the photograph
+            b64decode(document.get("photograph", "")),
         )
 
 

@@ -47,21 +47,17 @@ def registry_add(context: click.Context, /, alias: str, **given: str | None) -> 
     It is a birth, or a first registration. Without options, ALIAS is one of the sample residents. A name or address
     that a register would hardly have, such as one in half-width characters, is registered with a warning.
     """
-    from kazashi.assembly.errors import UsageError
-    from kazashi.resident_registry.resident import from_document
+    from kazashi.assembly.own_people import registered
 
     new_world_of(context)
     institutions = institutions_of(context)
     details = {key: value for key, value in given.items() if value}
     if details:
-        try:
-            resident = from_document({"alias": alias, **details})
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        institutions.registry.add(resident)
-        institutions.juki_net.deliver()
+        resident = registered(institutions, {"alias": alias, **details})
         _warn(details)
-    return _show(institutions.registry.find(institutions.resident(alias).code))
+    else:
+        resident = institutions.resident(alias)
+    return _show(institutions.registry.find(resident.code))
 
 
 @registry.command("show")
