@@ -49,7 +49,7 @@ def _retries_left(contents: CardContents) -> dict[str, str]:
 
 def make_card(
     institutions: Institutions, name: str, resident: str, *, pin: str = "1234", password: str = "ABC123",
-    atr: str = "plain", length_form: int = 0x82, photo: bytes = b"",
+    atr: str = "plain", length_form: int = 0x82, photo: bytes | None = None,
 ) -> Path:  # fmt: skip
     """Issue a card to a person in the registry or to a sample resident, and return the path of its image.
 
@@ -63,8 +63,8 @@ def make_card(
     return institutions.cards.issue(name, order)
 
 
-def checked(name: str, pin: str, password: str, photo: bytes) -> bytes:
-    """Check what a user gives for a card, and return the photograph as the card holds it (empty without a `photo`).
+def checked(name: str, pin: str, password: str, photo: bytes | None) -> bytes:
+    """Check what a user gives for a card, and return the photograph as the card holds it (empty if `photo` is None).
 
     Raises UsageError and PhotoRejected.
     """
@@ -75,7 +75,7 @@ def checked(name: str, pin: str, password: str, photo: bytes) -> bytes:
         checked_name(name, "card", "/")
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if not photo:
+    if photo is None:
         return b""
     from kazashi.applets import photo as photos
 

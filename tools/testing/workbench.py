@@ -134,7 +134,7 @@ class Workbench:
 
     def card(
         self, resident: str | Mapping[str, Any] = "hanako", *, pin: str = AUTHENTICATION_PIN,
-        password: str = SIGNATURE_PASSWORD, atr: str = "plain", photo: bytes | Path = b"",
+        password: str = SIGNATURE_PASSWORD, atr: str = "plain", photo: bytes | Path | None = None,
     ) -> TestCard:  # fmt: skip
         """Issue a new card to one of the sample residents (`kazashi card list --samples`), to a resident in the
         registry, or to a person of your own: a mapping with the keys of a file to import (docs/registry.md). The same

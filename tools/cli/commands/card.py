@@ -49,7 +49,7 @@ def card_new(
         password=password,
         atr=atr,
         length_form=int(length_form, 16),
-        photo=photo.read() if photo else b"",
+        photo=photo.read() if photo else None,
     )
     description = described(world_of(context), name or resident)
     return Reply(description, _card_in_words(description))
@@ -184,7 +184,7 @@ def made(
     password: str = "ABC123",
     atr: str = "plain",
     length_form: int = 0x82,
-    photo: bytes = b"",
+    photo: bytes | None = None,
 ) -> None:
     """Make a card for `resident`, which must not exist yet. Without `resident`, make the card only if it does not
     exist, for the resident with the card's name as alias.

@@ -131,7 +131,7 @@ class View:
         document = {str(name): str(value) for name, value in dict(request["person"]).items() if value}
         alias, pin = document.get("alias", ""), str(request.get("pin") or "1234")
         try:
-            photo = b64decode(str(request.get("photo") or ""), validate=True)
+            photo = b64decode(str(request["photo"]), validate=True) if request.get("photo") else None
         except ValueError as error:
             raise UsageError(f"the photo is not in base64: {error}") from None
         # Before the registration, so that a wrong PIN or photo leaves nobody without a card.
