@@ -100,6 +100,11 @@ def test_bad_photo(kazashi_card):
     pass
 
 
+@pytest.mark.kazashi(photo="missing.png")
+def test_missing_photo(kazashi_card):
+    pass
+
+
 @pytest.mark.kazashi(nonsense=1)
 def test_unknown_argument_of_the_mark(kazashi_card):
     pass
@@ -113,12 +118,13 @@ def test_outside_project_can_use_the_plugin(tmp_path: Path) -> None:
         [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:xdist"],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
-    assert "6 passed, 4 errors" in done.stdout, done.stdout + done.stderr
+    assert "6 passed, 5 errors" in done.stdout, done.stdout + done.stderr
     errors = done.stdout.partition("= ERRORS =")[2].partition("= short test summary")[0].splitlines()[1:]
     assert [line for line in errors if line.strip("=") and line[:3] != "___"] == [
         "there is no resident 'me'; see: kazashi registry list, and kazashi card list --samples [no-such-resident]",
         "19900230 is not a date: day is out of range for month [usage]",
         "the photo is not a complete picture in one of the formats JPEG, JPEG2000, PNG, WEBP [bad-photo]",
+        "[Errno 2] No such file or directory: 'missing.png' [system]",
         "the mark kazashi takes only these keyword arguments: atr, contactless, faults, password, photo, pin, "
         "resident, today",
     ]

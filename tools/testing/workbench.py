@@ -134,16 +134,16 @@ class Workbench:
 
     def card(
         self, resident: str | Mapping[str, Any] = "hanako", *, pin: str = AUTHENTICATION_PIN,
-        password: str = SIGNATURE_PASSWORD, atr: str = "plain", photo: bytes | Path | None = None,
+        password: str = SIGNATURE_PASSWORD, atr: str = "plain", photo: bytes | str | Path | None = None,
     ) -> TestCard:  # fmt: skip
         """Issue a new card to one of the sample residents (`kazashi card list --samples`), to a resident in the
         registry, or to a person of your own: a mapping with the keys of a file to import (docs/registry.md). The same
-        mapping is the same person. `photo` is a picture file, or its content.
+        mapping is the same person. `photo` is the path of a picture, or its content.
 
         Raises NoSuchResident, UsageError, EventRejected and PhotoRejected.
         """
         alias = resident if isinstance(resident, str) else self._own_person(resident)
-        content = photo.read_bytes() if isinstance(photo, Path) else photo
+        content = Path(photo).read_bytes() if isinstance(photo, str | Path) else photo
         self._made += 1
         name = f"{alias}-{self._made}"
         image = make_card(self.institutions, name, alias, pin=pin, password=password, atr=atr, photo=content)
