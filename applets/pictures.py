@@ -36,13 +36,13 @@ def text_picture(text: str, size: tuple[int, int]) -> bytes:
     """
     width, height = size
     for points in _SIZES_OF_TYPE:
-        lines = _broken(text, _font(points), width)
+        lines = _broken(text, font(points), width)
         if len(lines) * (points + 1) <= height:
             break
     picture = Image.new("1", size, 1)
     draw = ImageDraw.Draw(picture)
     for number, line in enumerate(lines):
-        draw.text((0, number * (points + 1)), line, fill=0, font=_font(points))
+        draw.text((0, number * (points + 1)), line, fill=0, font=font(points))
     return _png(picture)
 
 
@@ -74,13 +74,19 @@ def photograph(chance: Random) -> bytes:
     for side in (-18, 18):
         draw.ellipse((centre + side - 4 + lean, 108, centre + side + 4 + lean, 114), fill=hair)
     draw.arc((centre - 16 + lean, 124, centre + 16 + lean, 146), 20, 160, fill=coat, width=2)
+    return jpeg_2000(picture)
+
+
+def jpeg_2000(picture: Image.Image) -> bytes:
+    """Return a picture as JPEG 2000, in a 24th of its size."""
     stored = BytesIO()
     picture.save(stored, "JPEG2000", quality_mode="rates", quality_layers=[24])
     return stored.getvalue()
 
 
 @lru_cache
-def _font(points: int) -> ImageFont.FreeTypeFont:
+def font(points: int) -> ImageFont.FreeTypeFont:
+    """Return the font of the registers in a size. Raises FontMissing."""
     try:
         return ImageFont.truetype(str(FONT), points)
     except OSError:

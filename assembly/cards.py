@@ -60,11 +60,24 @@ def _retries_left(contents: CardContents, loaded: Sequence[Applet]) -> dict[str,
 
 def make_card(
     institutions: Institutions, name: str, resident: str, *, pin: str = "1234", password: str = "ABC123",
-    atr: str = "plain", length_form: int = 0x82,
+    atr: str = "plain", length_form: int = 0x82, photo: bytes | None = None,
 ) -> Path:  # fmt: skip
     """Issue a card to a person in the registry or to a sample resident, and return the path of its image.
 
-    Raises UsageError, ImageExists and NoSuchResident.
+    `photo` is a picture file; without one, a head is drawn. Raises UsageError, PhotoRejected, ImageExists and
+    NoSuchResident.
+    """
+    photograph = checked(name, pin, password, photo)
+    order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
+    pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
+    order = replace(order, pins=pins, length_form=length_form, photograph=photograph)
+    return institutions.cards.issue(name, order)
+
+
+def checked(name: str, pin: str, password: str, photo: bytes | None) -> bytes:
+    """Check what a user gives for a card, and return the photograph as the card holds it (empty if `photo` is None).
+
+    Raises UsageError and PhotoRejected.
     """
     for value, form, what in ((pin, FOUR_DIGITS, "--pin"), (password, SIGNATURE_PASSWORD, "--password")):
         if not form.accepts(value.encode()):
@@ -73,9 +86,23 @@ def make_card(
         checked_name(name, "card", "/")
     except ValueError as error:
         raise UsageError(str(error)) from error
-    order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
-    pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
-    return institutions.cards.issue(name, replace(order, pins=pins, length_form=length_form))
+    if photo is None:
+        return b""
+    from kazashi.applets import photo as photos
+
+    return photos.photo(photo)
+
+
+def face(world: World, name: str, side: str = "") -> bytes:
+    """Return a picture of a card (PNG): one side, `front` or `back`, or both. Raises UsageError, NoFace, FontMissing,
+    ImageMissing, DamagedImage and ImageUnreadable."""
+    from kazashi.applets.card_face import Side, card_face
+
+    try:
+        contents, _ = read_image(image_path(world, name))
+        return card_face(contents, [Side(side)] if side else tuple(Side))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
 
 
 def make_juki_card(

@@ -102,6 +102,8 @@ CODES = (
     ErrorCode("kazashi.card_management.relay_script", "BadRelayScript", "bad-relay-script", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.check.result", "BadReport", "bad-report", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.script", "BadScript", "bad-script", Exit.USAGE),
+    ErrorCode("kazashi.applets.photo", "PhotoRejected", "bad-photo", Exit.USAGE),
+    ErrorCode("kazashi.applets.card_face", "NoFace", "no-face", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.trace", "BadTrace", "bad-trace", Exit.USAGE),
     ErrorCode("kazashi.relying_party.platform.platform", "TenantExists", "tenant-exists", Exit.USAGE),
     ErrorCode("kazashi.relying_party.login.provider_store", "ClientExists", "client-exists", Exit.USAGE),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -21,8 +22,8 @@ DEFAULT_LENGTH_FORM = 0x82
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, and
-    the form of the lengths of its texts (`CardData.length_form`).
+    """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, the
+    form of the lengths of its texts (`CardData.length_form`), and the photograph (JPEG 2000; empty: one is drawn).
 
     A card is made when its instant of issue has come. It replaces the card named `replaces`, if any.
     """
@@ -33,6 +34,7 @@ class Order:
     contact_atr: bytes = DEFAULT_CONTACT_ATR
     length_form: int = DEFAULT_LENGTH_FORM
     replaces: str = ""
+    photograph: bytes = b""
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as JSON-compatible values, without the resident record code, which has its own column."""
@@ -43,6 +45,7 @@ class Order:
             "length_form": self.length_form,
             "replaces": self.replaces,
             "pins": [pins.authentication, pins.signature, pins.text, pins.juki, pins.tries_left],
+            "photograph": b64encode(self.photograph).decode("ascii"),
         }
 
     @classmethod
@@ -55,6 +58,7 @@ class Order:
             bytes.fromhex(document["contact_atr"]),
             document.get("length_form", DEFAULT_LENGTH_FORM),  # absent from the orders of earlier versions
             document.get("replaces", ""),
+            b64decode(document.get("photograph", "")),
         )
 
 

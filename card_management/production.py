@@ -92,6 +92,7 @@ class CardProduction:
             ),
             pins=order.pins,
             chance=rng,
+            photograph=order.photograph,
         )
         path = image_path(self._world, case.name)
         if not path.exists():  # it exists if the case was interrupted after its card was written

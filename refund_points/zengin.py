@@ -1,8 +1,9 @@
 """Payment files in the format of the Zengin system (全銀協規定フォーマット, 総合振込): records of 120 bytes.
 
-A file has a header record, one record per payment, a trailer record with the count and the sum, and an end record. Text
-is limited to what the banks' systems accept: half-width katakana without small forms, capital letters, digits and a few
-symbols, in Shift_JIS.
+A file has a header record, one record per payment, a trailer record with the count and the sum, and an end record.
+Names are limited to what banks accept in the name of an account, in Shift_JIS: half-width katakana without small forms
+and without ヲ, capital letters, digits, a blank, and `( ) - .`. The banks' telegrams could also carry ヲ and
+`, / ¥ ｢ ｣`, which no account's name has.
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ MOST_YEN = 9_999_999_999
 MOST_PAYMENTS = 999_999
 """The maximum number of payments in one file."""
 
-_ALLOWED = re.compile("[0-9A-Zｦ-ﾟ ()./¥｢｣,\\-]*")
-_SMALL = str.maketrans("ｧｨｩｪｫｬｭｮｯ", "ｱｲｳｴｵﾔﾕﾖﾂ")
+_ALLOWED = re.compile("[0-9A-Zｱ-ﾟ ().-]*")
+_SPELLINGS = str.maketrans({
+    **dict(zip("ヵヶヮヰヱヲゎゐゑを", "カケワイエオワイエオ", strict=True)),
+    **dict.fromkeys("\u2010\u2011\u2013\u2014\u2015\u2212\uff0d", "-"),
+    **dict(zip("・･゛゜", "..ﾞﾟ", strict=True)),
+})  # fmt: skip
+"""What banks write for characters that accounts' names do not have: large kana of the same sound, a hyphen for every
+dash (also the one that lengthens a vowel, for which lists of banks may have U+FF0D), a full stop for a middle dot."""
+_HALF_WIDTH = str.maketrans("ｦｧｨｩｪｫｬｭｮｯｰabcdefghijklmnopqrstuvwxyz", "ｵｱｲｳｴｵﾔﾕﾖﾂ-ABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _KIND, _CODE = "21", "0"
 _DATA, _TRAILER, _END = "2", "8", "9"
 
@@ -35,8 +43,8 @@ class PaymentRejected(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A bank account. `kind` is 1 for an ordinary account (普通) and 2 for a current account (当座). `holder` is in
-    katakana."""
+    """A bank account. `kind` is 1 for an ordinary account (普通), 2 for a current account (当座) and 4 for a savings
+    account (貯蓄). `holder` is in katakana."""
 
     bank: str
     branch: str
@@ -49,8 +57,10 @@ class Account:
         for what, value, digits in (("bank", self.bank, 4), ("branch", self.branch, 3), ("number", self.number, 7)):
             if not re.fullmatch(f"[0-9]{{{digits}}}", value):
                 raise PaymentRejected(f"the {what} must have {digits} digits, not {value!r}")
-        if self.kind not in ("1", "2"):
-            raise PaymentRejected(f"the kind of account must be 1 (ordinary) or 2 (current), not {self.kind!r}")
+        if self.kind not in ("1", "2", "4"):
+            raise PaymentRejected(
+                f"the kind of account must be 1 (ordinary), 2 (current) or 4 (savings), not {self.kind!r}"
+            )
         if not kana(self.holder).strip():
             raise PaymentRejected("the account holder's name is missing")
 
@@ -67,10 +77,10 @@ class Payment:
 
 def kana(text: str) -> str:
     """Return a name in the banks' character set. Raises PaymentRejected if that is not possible."""
-    katakana = jaconv.hira2kata(compose_voiced_kana(text))
-    converted = jaconv.z2h(katakana, kana=True, digit=True, ascii=True).upper().replace("ｰ", "-").translate(_SMALL)
-    if not _ALLOWED.fullmatch(converted):
-        raise PaymentRejected(f"{text!r} cannot be written in half-width katakana")
+    katakana = jaconv.hira2kata(compose_voiced_kana(text).translate(_SPELLINGS)).translate(_SPELLINGS)
+    converted = jaconv.z2h(katakana, kana=True, digit=True, ascii=True).translate(_HALF_WIDTH)
+    if other := sorted({character for character in converted if not _ALLOWED.fullmatch(character)}):
+        raise PaymentRejected(f"{text!r} cannot be the name of an account: banks have no {' '.join(other)} in names")
     return converted
 
 

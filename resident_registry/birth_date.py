@@ -26,7 +26,11 @@ class BirthDate:
     def __post_init__(self) -> None:
         if self.day and not self.month:
             raise ValueError("a date of birth with a day must also have a month")
-        if self.counted_from < _ERAS[-1][0]:
+        try:
+            first = self.counted_from
+        except ValueError as error:
+            raise ValueError(f"{self} is not a date: {error}") from None
+        if first < _ERAS[-1][0]:
             raise ValueError(f"a date of birth must not be before {_ERAS[-1][0]}")
 
     @classmethod

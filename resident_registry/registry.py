@@ -467,7 +467,9 @@ class Registry:
         query = sa.select(self._person).where(condition)
         row = connection.execute(query.with_for_update() if lock else query).one_or_none()
         if row is None:
-            raise NoSuchResident(f"there is no resident {who!r}; see: kazashi registry list")
+            raise NoSuchResident(
+                f"there is no resident {who!r}; see: kazashi registry list, and kazashi card list --samples"
+            )
         return row
 
     def _first_municipality(self, row: Any) -> str:

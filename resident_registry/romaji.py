@@ -1,22 +1,31 @@
-"""Readings of place names in Latin letters: Hepburn without macrons, as used in directory entries and names."""
+"""Readings of place names in Latin letters: Hepburn without macrons, as used in directory entries and names.
+
+A reading does not tell where a word of a name begins: the オオ of 豊岡 (トヨオカ) is two vowels, that of 大津 (オオツ)
+a long one. The municipalities whose names are not what the rules make of their readings are in `place_names.csv`, each
+with the reason and the sources that write the name so: GSI is the Gazetteer of Japan of the Geospatial Information
+Authority (2007, supplement of 2018), PSL the geographic names under .jp in the Public Suffix List.
+"""
 
 from __future__ import annotations
 
+import csv
 import re
+from functools import lru_cache
+from importlib.resources import files
 
 import jaconv
-
-_WORDS_OF_THEIR_OWN = {"浦": "うら", "上": "うえ", "内": "うち", "海": "うみ"}
-"""A ウ at the beginning of one of these words does not lengthen the vowel before it: Katsuura, Setouchi, Koumi."""
 
 _LONG = re.compile(r"(?<=[ou])u|(?<=o)o")
 
 
-def romaji(kana: str, written: str) -> str:
-    """Convert the reading of a written name from katakana to one capitalised word. Long vowels are written short."""
-    hiragana = jaconv.kata2hira(kana)
-    for character, reading in _WORDS_OF_THEIR_OWN.items():
-        if character in written:
-            hiragana = hiragana.replace(reading, f"|{reading}")
-    parts = [_LONG.sub("", jaconv.kana2alphabet(part)) for part in hiragana.split("|")]
-    return re.sub("[^a-z]", "", "".join(parts)).capitalize()
+def romaji(kana: str) -> str:
+    """Convert a reading from katakana to one capitalised word. Long vowels are written short."""
+    letters = _LONG.sub("", jaconv.kana2alphabet(jaconv.kata2hira(kana))).replace("cch", "tch")
+    return re.sub("[^a-z]", "", letters).capitalize()
+
+
+@lru_cache(maxsize=1)
+def irregular_names() -> dict[str, str]:
+    """The names of municipalities, with their levels, that `romaji` does not make of their readings; by code."""
+    with (files(__package__) / "place_names.csv").open(encoding="utf-8") as file:
+        return {row["code"]: row["romaji"] for row in csv.DictReader(file)}

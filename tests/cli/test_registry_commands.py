@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import secrets
 import subprocess
 import unicodedata
 from pathlib import Path
@@ -40,6 +41,42 @@ def test_residents_are_added_and_shown(town: Program) -> None:
                         "--municipality", "08220", "--street", "a", "--nationality", "GB", "--residence-status",
                         "student", "--stay-end", "2030-03-31", "--common-name", "土江")  # fmt: skip
     assert (foreign["nationality"], foreign["stay_end"], foreign["common_name"]) == ("GB", "2030-03-31", "土江")
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("--street", "架空町１－２", ""), ("--street", "架空町１\u2212２", ""), ("--street", "スーパー通１丁目", ""),
+        ("--street", "架空町1-2", "address '架空町1-2' has half-width characters (1-2)"), ("--street", "foo", "(fo)"),
+        ("--street", "架空町１ー２", "long vowel after a digit"),
+        ("--street", "東京都渋谷区架空町１", "begins with a prefecture"),
+        ("--given", "Ann", "given name 'Ann' has half-width characters (An)"), ("--given", "ｱﾝ", "half-width"),
+        ("--kana", "もぎ", "reading 'もぎ' is not in katakana"), ("--kana", "モギ　アン", ""),
+        ("--common-name", "A", "common name 'A' has half-width"),
+    ],
+)  # fmt: skip
+def test_an_unlikely_name_or_address_is_registered_with_a_warning(
+    town: Program, option: str, value: str, words: str
+) -> None:
+    alias = f"unlikely{secrets.token_hex(4)}"
+    done = town.run("registry", "add", alias, *SOMEBODY, "--nationality", "GB", option, value, "--json")
+    assert json.loads(done.stdout)[option.strip("-").replace("-", "_")] == value, "stored as it was written"
+    assert words in done.stderr
+    assert bool(words) == bool(done.stderr)
+
+
+def test_an_event_and_a_file_are_registered_with_a_warning(town: Program, tmp_path: Path) -> None:
+    town.json("registry", "add", "half-width", *SOMEBODY)
+    moved = town.run("registry", "event", "move-within", "half-width", "--street", "架空町2")
+    assert "the address '架空町2' has half-width characters (2)" in moved.stderr
+    people = tmp_path / "people.csv"
+    rows = ["架空町１", "架空町2", "架空町3"]
+    people.write_text(
+        "family,birth,sex,municipality,street\n" + "".join(f"見本,1990-01-01,1,13113,{row}\n" for row in rows)
+    )
+    imported = town.run("registry", "import", str(people))
+    assert "3 residents registered" in imported.stdout
+    assert "2 with unusual texts; the first is on line 3: the address '架空町2'" in imported.stderr
 
 
 def test_residents_are_listed(town: Program) -> None:

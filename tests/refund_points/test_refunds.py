@@ -230,9 +230,13 @@ def test_payment_file_format() -> None:
 
 @pytest.mark.parametrize(
     ("name", "written"),
-    [("ばんごう　はなこ", "ﾊﾞﾝｺﾞｳ ﾊﾅｺ"), ("ジョン・スミス", None), ("Ｋａｚａｓｈｉ", "KAZASHI"), ("カー", "ｶ-"),
+    [("ばんごう　はなこ", "ﾊﾞﾝｺﾞｳ ﾊﾅｺ"), ("ジョン・スミス", "ｼﾞﾖﾝ.ｽﾐｽ"), ("Ｋａｚａｓｈｉ", "KAZASHI"), ("カー", "ｶ-"),
      ("花子", None), ("きゃりー", "ｷﾔﾘ-"), ("ヴァン", "ｳﾞｱﾝ"), ("は\u3099んこ\u3099う　ハ\u309aウロ", "ﾊﾞﾝｺﾞｳ ﾊﾟｳﾛ"),
-     ("か\u309a", None)],
+     ("か\u309a", None), ("カヲル", "ｶｵﾙ"), ("ｶｦﾙ", "ｶｵﾙ"), ("ヰセキ　ヱミ", "ｲｾｷ ｴﾐ"), ("ゐゑをゎ", "ｲｴｵﾜ"),
+     ("茅ヶ崎", None), ("チガサキ　ヶヵヮ", "ﾁｶﾞｻｷ ｹｶﾜ"), ("ソニ\uff0d", "ｿﾆ-"), ("ソニ\u2212\u2010ｰ", "ｿﾆ---"),
+     ("トウキヨウ", "ﾄｳｷﾖｳ"), ("カ）モギ．", "ｶ)ﾓｷﾞ."), ("アンナ･スミス", "ｱﾝﾅ.ｽﾐｽ"), ("か゛", "ｶﾞ"),
+     ("モギ，", None), ("モギ/", None), ("モギ\uffe5", None), ("モギ¥", None), ("「モギ」", None), ("｢ﾓｷﾞ｣", None),
+     ("ß", None), ("ﬀ", None), ("ヷ", None), ("モギ&", None)],
 )  # fmt: skip
 def test_names_in_half_width_katakana(name: str, written: str | None) -> None:
     if written is None:
@@ -240,6 +244,13 @@ def test_names_in_half_width_katakana(name: str, written: str | None) -> None:
             kana(name)
     else:
         assert kana(name) == written
+
+
+def test_a_savings_account_has_kind_4_in_the_file() -> None:
+    """The kind is the 43rd character of a record, before the account number of seven digits (預金種目)."""
+    account = replace(ACCOUNT, kind="4")
+    record = payment_file("X", "0000000001", ACCOUNT, date(2027, 3, 1), [Payment(account, 1, 1)]).splitlines()[1]
+    assert record[42:50].decode("ascii") == "4" + ACCOUNT.number
 
 
 def test_payments_out_of_range_are_rejected() -> None:

@@ -59,6 +59,26 @@ def test_birth_dates() -> None:
             BirthDate(*parts)
 
 
+@pytest.mark.parametrize(
+    ("born", "digit", "years"),
+    [  # first and last days of the eras: 1868-10-23, 1912-07-30, 1926-12-25, 1989-01-08, 2019-05-01
+        ("1868-10-23", "1", "011023"), ("1912-07-29", "1", "450729"), ("1912-07-30", "2", "010730"),
+        ("1926-12-24", "2", "151224"), ("1926-12-25", "3", "011225"), ("1989-01-07", "3", "640107"),
+        ("1989-01-08", "4", "010108"), ("2019-04-30", "4", "310430"), ("2019-05-01", "5", "010501"),
+        ("2019-12-31", "5", "011231"), ("1926-12-31", "3", "011231"), ("1927-01-01", "3", "020101"),
+        ("2019-00-00", "4", "310000"), ("1989-01-00", "3", "640100"), ("2019-05-00", "5", "010500"),
+    ],
+)  # fmt: skip
+def test_eras_on_their_first_and_last_days(born: str, digit: str, years: str) -> None:
+    birth = BirthDate.parse(born)
+    assert (birth.era_digit, birth.in_era_years) == (digit, years)
+
+
+def test_nobody_is_born_before_the_first_era() -> None:
+    with pytest.raises(ValueError, match="must not be before 1868-10-23"):
+        BirthDate.parse("1868-10-22")
+
+
 def test_a_year_of_age_is_completed_the_day_before_the_birthday() -> None:
     born = BirthDate(2011, 11, 25)
     assert born.age_on(date(2026, 11, 23)) == 14

@@ -8,6 +8,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from PIL import Image
 from smartcard.Exceptions import CardConnectionException, NoCardException
 
 from kazashi.applets import jpki
@@ -23,6 +24,7 @@ SELECT_JPKI = list(select(jpki.AID))
 PROJECT = """
 import subprocess
 from datetime import date
+from pathlib import Path
 
 import pytest
 from cryptography import x509
@@ -70,6 +72,39 @@ def test_next_test_gets_another_card(kazashi_reader, kazashi_card):
     connection.disconnect()
 
 
+ME = {"family": "模擬", "given": "私", "birth": "1990-01-31", "sex": "1", "municipality": "28209", "street": "架空町１"}
+
+
+@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.kazashi(resident=ME, pin="9876", password="MYPASS99", photo=Path(__file__).with_name("me.png"))
+def test_my_own_person(kazashi_workbench, kazashi_connection, kazashi_card, again):
+    kazashi_connection.transmit(SELECT)
+    assert kazashi_connection.transmit([0x00, 0x20, 0x00, 0x98, 0x04, *b"9876"])[1:] == (0x90, 0x00)
+    points = "Toyooka-shi CRLDP"
+    assert points in str(certificate(kazashi_connection).extensions)
+    assert kazashi_workbench.institutions.registry.count() == 2, "hanako or taro, and one person for both tests"
+
+
+@pytest.mark.kazashi(resident="me")
+def test_unknown_resident(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(resident={**ME, "birth": "1990-02-30"})
+def test_wrong_date(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(photo=b"no picture")
+def test_bad_photo(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(photo="missing.png")
+def test_missing_photo(kazashi_card):
+    pass
+
+
 @pytest.mark.kazashi(nonsense=1)
 def test_unknown_argument_of_the_mark(kazashi_card):
     pass
@@ -78,12 +113,21 @@ def test_unknown_argument_of_the_mark(kazashi_card):
 
 def test_outside_project_can_use_the_plugin(tmp_path: Path) -> None:
     (tmp_path / "test_mine.py").write_text(PROJECT)
+    Image.new("RGB", (400, 500), "teal").save(tmp_path / "me.png")
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:xdist"],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
-    assert "4 passed, 1 error" in done.stdout, done.stdout + done.stderr
-    assert "the mark kazashi takes" in done.stdout
+    assert "6 passed, 5 errors" in done.stdout, done.stdout + done.stderr
+    errors = done.stdout.partition("= ERRORS =")[2].partition("= short test summary")[0].splitlines()[1:]
+    assert [line for line in errors if line.strip("=") and line[:3] != "___"] == [
+        "there is no resident 'me'; see: kazashi registry list, and kazashi card list --samples [no-such-resident]",
+        "19900230 is not a date: day is out of range for month [usage]",
+        "the photo is not a complete picture in one of the formats JPEG, JPEG2000, PNG, WEBP [bad-photo]",
+        "[Errno 2] No such file or directory: 'missing.png' [system]",
+        "the mark kazashi takes only these keyword arguments: atr, contactless, faults, password, photo, pin, "
+        "resident, today",
+    ]
 
 
 @pytest.fixture(scope="module")

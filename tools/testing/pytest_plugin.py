@@ -4,12 +4,18 @@
     def test_mine(kazashi_reader): ...
 
 `kazashi_card` is a card, `kazashi_connection` a connection to it in this process, and `kazashi_reader` a real PC/SC
-reader with the card in it. All arguments of the mark are optional.
+reader with the card in it. All arguments of the mark are optional. A person of your own:
+
+    ME = {"family": "模擬", "birth": "1990-01-31", "sex": "1", "municipality": "13113", "street": "架空町１"}
+
+    @pytest.mark.kazashi(resident=ME, pin="9876", photo=Path(__file__).with_name("me.png"))
+    def test_me(kazashi_card): ...
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -17,7 +23,7 @@ from typing import Any
 import pytest
 
 _MARK = "kazashi"
-_KNOWN = {"resident", "pin", "password", "atr", "contactless", "faults", "today"}
+_KNOWN = {"resident", "pin", "password", "photo", "atr", "contactless", "faults", "today"}
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -28,13 +34,27 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def _mark_arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
-    """Return the arguments of the test's marks; the closest mark takes precedence. Raises pytest.UsageError."""
+    """Return the arguments of the test's marks; the closest mark takes precedence. Fails in one line."""
     arguments: dict[str, Any] = {}
     for mark in reversed(list(request.node.iter_markers(_MARK))):
         if mark.args or mark.kwargs.keys() - _KNOWN:
-            raise pytest.UsageError(f"the mark {_MARK} takes only these keyword arguments: {', '.join(sorted(_KNOWN))}")
+            names = ", ".join(sorted(_KNOWN))
+            pytest.fail(f"the mark {_MARK} takes only these keyword arguments: {names}", pytrace=False)
         arguments |= mark.kwargs
     return arguments
+
+
+@contextmanager
+def _errors_in_one_line() -> Iterator[None]:
+    """Let an error that a mark's arguments caused fail in one line that ends in its code, without a traceback."""
+    from kazashi.assembly.error_codes import code_of
+
+    try:
+        yield
+    except Exception as error:
+        if (code := code_of(error)) is None:
+            raise
+        raise pytest.fail.Exception(f"{error} [{code}]", pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
@@ -62,10 +82,12 @@ def kazashi_workbench(request: pytest.FixtureRequest, kazashi_workbenches: Any) 
 
 @pytest.fixture
 def kazashi_card(request: pytest.FixtureRequest, kazashi_workbench: Any) -> Any:
-    """A new card (a kazashi.tools.testing.workbench.TestCard), of the resident hanako unless the mark names another."""
+    """A new card (a kazashi.tools.testing.workbench.TestCard), of the resident hanako unless the mark names another, or
+    has the data of a person of your own."""
     arguments = _mark_arguments(request)
-    names = ("resident", "pin", "password", "atr")
-    return kazashi_workbench.card(**{name: arguments[name] for name in names if name in arguments})
+    names = ("resident", "pin", "password", "photo", "atr")
+    with _errors_in_one_line():
+        return kazashi_workbench.card(**{name: arguments[name] for name in names if name in arguments})
 
 
 @pytest.fixture
@@ -95,6 +117,9 @@ def kazashi_slot(kazashi_workbenches: Any) -> Iterator[Any]:
 def kazashi_reader(request: pytest.FixtureRequest, kazashi_slot: Any, kazashi_card: Any) -> Iterator[Any]:
     """A real PC/SC reader (a kazashi.tools.testing.workbench.TestReader) with the card in it, detected by pcscd."""
     arguments = _mark_arguments(request)
-    kazashi_slot.insert(kazashi_card, contactless=arguments.get("contactless", False), faults=arguments.get("faults"))
+    with _errors_in_one_line():
+        kazashi_slot.insert(
+            kazashi_card, contactless=arguments.get("contactless", False), faults=arguments.get("faults")
+        )
     yield kazashi_slot
     kazashi_slot.remove()

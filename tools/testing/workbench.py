@@ -23,10 +23,12 @@ from datetime import date
 from pathlib import Path
 from tempfile import mkdtemp
 from types import TracebackType
+from typing import Any
 
 from kazashi.applets.install import load_card, structure
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.own_people import registered
 from kazashi.card.card import Card
 from kazashi.card.image import ImageStore
 from kazashi.reader_bridge.decoder import Decoder
@@ -128,17 +130,31 @@ class Workbench:
             clock.stand(in_japan(today, 9))
         self.institutions = Institutions(self.world)
         self._made = 0
+        self._own: dict[tuple[tuple[str, str], ...], str] = {}
 
     def card(
-        self, resident: str = "hanako", *, pin: str = AUTHENTICATION_PIN, password: str = SIGNATURE_PASSWORD,
-        atr: str = "plain",
+        self, resident: str | Mapping[str, Any] = "hanako", *, pin: str = AUTHENTICATION_PIN,
+        password: str = SIGNATURE_PASSWORD, atr: str = "plain", photo: bytes | str | Path | None = None,
     ) -> TestCard:  # fmt: skip
-        """Issue a new card to one of the sample residents (`kazashi card list --samples`) or to a resident in the
-        registry. Raises NoSuchResident."""
+        """Issue a new card to one of the sample residents (`kazashi card list --samples`), to a resident in the
+        registry, or to a person of your own: a mapping with the keys of a file to import (docs/registry.md). The same
+        mapping is the same person. `photo` is the path of a picture, or its content.
+
+        Raises NoSuchResident, UsageError, EventRejected and PhotoRejected.
+        """
+        alias = resident if isinstance(resident, str) else self._own_person(resident)
+        content = Path(photo).read_bytes() if isinstance(photo, str | Path) else photo
         self._made += 1
-        name = f"{resident}-{self._made}"
-        image = make_card(self.institutions, name, resident, pin=pin, password=password, atr=atr)
+        name = f"{alias}-{self._made}"
+        image = make_card(self.institutions, name, alias, pin=pin, password=password, atr=atr, photo=content)
         return TestCard(name, image, pin, password)
+
+    def _own_person(self, document: Mapping[str, Any]) -> str:
+        """Return the alias of a person with this data, who is registered at the first call."""
+        key = tuple(sorted((name, str(value)) for name, value in document.items()))
+        if key not in self._own:
+            self._own[key] = registered(self.institutions, {"alias": f"own-{len(self._own) + 1}", **document}).alias
+        return self._own[key]
 
     @contextmanager
     def in_process(

@@ -12,7 +12,7 @@ from kazashi.tools.cli.commands.card_free_area import application, ordinance
 from kazashi.tools.cli.commands.card_licence import licence
 from kazashi.tools.cli.commands.card_relay import relay
 from kazashi.tools.cli.commands.completions import cards, holders, slots
-from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
+from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of, write_bytes
 
 
 @click.group()
@@ -34,14 +34,18 @@ card.add_command(licence)
               default="plain", show_default=True, help="One of the ATRs observed at real cards' contacts.")  # fmt: skip
 @click.option("--length-form", type=click.Choice(["82", "81"]), default="82", show_default=True,
               help="The form of lengths from 128 to 255 in the text application (docs/differences.md).")  # fmt: skip
+@click.option("--photo", type=click.File("rb"), metavar="FILE",
+              help="The holder's photograph: JPEG, PNG, WebP or JPEG 2000 (default: a drawn head).")  # fmt: skip
 @replies
 @click.pass_context
 def card_new(
-    context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str
-) -> Reply:
+    context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str,
+    photo: IO[bytes] | None,
+) -> Reply:  # fmt: skip
     """Issue a card to a resident.
 
-    RESIDENT is in the registry, or one of the sample residents (`kazashi card list --samples` shows them).
+    RESIDENT is in the registry, or one of the sample residents (`kazashi card list --samples` shows them). The photo is
+    cut to 4 by 5 around its middle, and made smaller (docs/workbench.md).
     """
     from kazashi.assembly.cards import described
 
@@ -54,6 +58,7 @@ def card_new(
         password=password,
         atr=atr,
         length_form=int(length_form, 16),
+        photo=photo.read() if photo else None,
     )
     description = described(world_of(context), name or resident)
     return Reply(description, _card_in_words(description))
@@ -115,6 +120,22 @@ def card_show(context: click.Context, name: str) -> Reply:
     description = described(world_of(context), name, missing_is_error=True)
     description |= described_status(institutions_of(context), name)
     return Reply(description, _card_in_words(description))
+
+
+@card.command("face")
+@click.argument("name", shell_complete=cards)
+@click.option("--side", type=click.Choice(["front", "back"]), help="Draw one side only (default: both).")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
+              help="Write the picture to FILE (default: stdout).")  # fmt: skip
+@click.pass_context
+def card_face(context: click.Context, name: str, side: str | None, out: Path | None) -> None:
+    """Draw a card's face, front and back.
+
+    It is a PNG of what the card's visual application holds, marked as a sample.
+    """
+    from kazashi.assembly.cards import face
+
+    write_bytes(face(world_of(context), name, side or ""), out, "a picture")
 
 
 @card.command("insert")
@@ -204,11 +225,12 @@ def made(
     password: str = "ABC123",
     atr: str = "plain",
     length_form: int = 0x82,
+    photo: bytes | None = None,
 ) -> None:
     """Make a card for `resident`, which must not exist yet. Without `resident`, make the card only if it does not
     exist, for the resident with the card's name as alias.
 
-    Raises UsageError, ImageExists, and ImageMissing if the card does not exist and `missing_is_error`.
+    Raises UsageError, PhotoRejected, ImageExists, and ImageMissing if the card does not exist and `missing_is_error`.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.card_management.order import image_path
@@ -230,8 +252,9 @@ def made(
     from kazashi.assembly.cards import make_card
 
     make_card(
-        institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr, length_form=length_form
-    )
+        institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr, length_form=length_form,
+        photo=photo,
+    )  # fmt: skip
 
 
 def _card_in_words(described: dict[str, Any]) -> str:

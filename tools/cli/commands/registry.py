@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
@@ -44,22 +44,20 @@ def registry() -> None:
 def registry_add(context: click.Context, /, alias: str, **given: str | None) -> Reply:
     """Register a resident.
 
-    It is a birth, or a first registration. Without options, ALIAS is one of the sample residents.
+    It is a birth, or a first registration. Without options, ALIAS is one of the sample residents. A name or address
+    that a register would hardly have, such as one in half-width characters, is registered with a warning.
     """
-    from kazashi.assembly.errors import UsageError
-    from kazashi.resident_registry.resident import from_document
+    from kazashi.assembly.own_people import registered
 
     new_world_of(context)
     institutions = institutions_of(context)
     details = {key: value for key, value in given.items() if value}
     if details:
-        try:
-            resident = from_document({"alias": alias, **details})
-        except ValueError as error:
-            raise UsageError(str(error)) from error
-        institutions.registry.add(resident)
-        institutions.juki_net.deliver()
-    return _show(institutions.registry.find(institutions.resident(alias).code))
+        resident = registered(institutions, {"alias": alias, **details})
+        _warn(details)
+    else:
+        resident = institutions.resident(alias)
+    return _show(institutions.registry.find(resident.code))
 
 
 @registry.command("show")
@@ -172,6 +170,15 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
     import tempfile
 
     from kazashi.resident_registry.import_file import documents_in
+    from kazashi.resident_registry.unusual_text import unusual_texts
+
+    unusual: dict[int, str] = {}
+
+    def documents() -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, document in documents_in(spool):
+            if isinstance(document, dict) and (texts := unusual_texts(document)):
+                unusual[number] = texts[0]
+            yield number, document
 
     new_world_of(context)
     institutions = institutions_of(context)
@@ -183,10 +190,15 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
             spool.write(block)
         spool.seek(0)
         with progress("residents", lines) as shown:
-            count = institutions.registry.import_people(documents_in(spool), shown)
+            count = institutions.registry.import_people(documents(), shown)
         waiting = institutions.registry.outbox.waiting(institutions.registry.store)
         with progress("messages to Juki-Net", waiting):
             institutions.settle()
+    if unusual:
+        first = min(unusual)
+        click.echo(
+            f"kazashi: {len(unusual)} with unusual texts; the first is on line {first}: {unusual[first]}", err=True
+        )
     return Reply({"registered": count}, f"{count} resident{'' if count == 1 else 's'} registered")
 
 
@@ -226,6 +238,7 @@ def _record(
         outcome = institutions_of(context).happen(who, kind.code, given, day, Channel(channel) if channel else None)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    _warn(given)
     words = f"{outcome['event']} recorded for {outcome['resident']}"
     if outcome["waits_until"]:
         from kazashi.world.clock import JST
@@ -252,6 +265,14 @@ class _EventTypes(click.Group):
 registry.add_command(
     _EventTypes("event", help="Record an event for a resident.\n\nEach type of event is a command of its own.")
 )
+
+
+def _warn(fields: Mapping[str, object]) -> None:
+    """Print a line on stderr for each name or address that a register would hardly have."""
+    from kazashi.resident_registry.unusual_text import unusual_texts
+
+    for text in unusual_texts(fields):
+        click.echo(f"kazashi: {text}", err=True)
 
 
 def _show(resident: Resident, deadlines: dict[str, str] | None = None) -> Reply:

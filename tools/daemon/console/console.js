@@ -15,6 +15,9 @@ const TEXTS = {
     done: "Done.", missed: "lines not shown (too fast): ", lost: "The console does not respond.", choose: "select a card",
     "current PIN": "current PIN", "new PIN": "new PIN", "new PIN again": "new PIN again",
     pinWanted: "waits for the", digits: "digits", secondsLeft: "s left", pinOk: "OK", pinBack: "Correct", pinCancel: "Cancel",
+    own: "A person of your own", alias: "Name of the card", family: "Family name", given: "Given name", kana: "Reading in katakana",
+    birth: "Date of birth", sex: "Sex", municipality: "Municipality (five digits)", street: "Address after the municipality",
+    photo: "Photo", register: "Register and issue a card", face: "What the card’s visual application holds. It is a sample, not a document.",
     waits: "It will be sent to Juki-Net at ", due: "at once", damaged: "damaged", jobs: "Jobs done: ", up: "up", down: "down",
   },
   ja: {
@@ -31,6 +34,9 @@ const TEXTS = {
     done: "完了しました。", missed: "速すぎて表示できない行: ", lost: "コンソールが応答しません。", choose: "カードを選択",
     "current PIN": "暗証番号", "new PIN": "新しい暗証番号", "new PIN again": "新しい暗証番号(再入力)",
     pinWanted: "の入力待ち:", digits: "桁", secondsLeft: "秒", pinOk: "確定", pinBack: "訂正", pinCancel: "取消",
+    own: "自分で決めた人", alias: "カードの名前(英数字)", family: "氏", given: "名", kana: "振り仮名(カタカナ)",
+    birth: "生年月日", sex: "性別", municipality: "市区町村コード(5桁)", street: "市区町村より後の住所",
+    photo: "写真", register: "登録してカードを発行", face: "券面事項確認APの内容(見本であり、証明書類ではありません)",
     waits: "住基ネットへの送信: ", due: "すぐ", damaged: "破損", jobs: "途中で行われた処理: ", up: "応答あり", down: "応答なし",
   },
 };
@@ -64,7 +70,9 @@ function showMessage(message, bad = false) {
   $("said").className = bad ? "bad" : "";
 }
 
+/* Carry out an action, and return whether it was done. */
 async function act(action) {
+  let done = false;
   try {
     const response = await fetch("/do", {
       method: "POST", headers: {"Content-Type": "application/json"}, body: JSON.stringify(action),
@@ -74,10 +82,12 @@ async function act(action) {
     else {
       const waits = reply.waits_until ? " " + text("waits") + moment(reply.waits_until) : "";
       const jobs = reply.jobs ? " " + text("jobs") + reply.jobs : "";
-      showMessage([text("done") + waits + jobs, ...(reply.refused || [])].join(" "));
+      showMessage([text("done") + waits + jobs, ...(reply.refused || []), ...(reply.unusual || [])].join(" "));
+      done = true;
     }
   } catch { showMessage(text("lost"), true); }
   await refresh();
+  return done;
 }
 
 async function refresh() {
@@ -191,6 +201,7 @@ function drawCards() {
   const inside = new Set((state.instance ? state.instance.slots : []).map((slot) => slot.card));
   const choose = (card) => {
     chosen = card.card;
+    showFace(card);
     for (const slot of Object.keys(picked)) delete picked[slot];
     draw();
   };
@@ -200,6 +211,15 @@ function drawCards() {
     ondragstart: drag(card.card), onclick: () => choose(card),
     onkeydown: (event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); choose(card); } },
   }, ...cardFace(card.card))));
+}
+
+/* The picture is requested again each time, because an event may have changed the card. */
+function showFace(card) {
+  const image = $("face").querySelector("img");
+  $("face").hidden = true;
+  image.alt = `${card.card}: ${card.name || ""}`;
+  image.onload = () => { $("face").hidden = false; };
+  image.src = `/face/${encodeURIComponent(card.card)}?${Date.now()}`;
 }
 
 function certificateStatus(person, kind) {
@@ -253,6 +273,15 @@ function describe() {
       : el("input", {name: field.name, type: field.date ? "date" : "text", required: field.needed}))));
 }
 
+function base64(file) {
+  return new Promise((resolve, reject) => {
+    const reader = new FileReader();
+    reader.onload = () => resolve(reader.result.slice(reader.result.indexOf(",") + 1));
+    reader.onerror = () => reject(reader.error);
+    reader.readAsDataURL(file);
+  });
+}
+
 function row(line) {
   const at = new Date(line.at * 1000);
   const clock = `${at.toTimeString().slice(0, 8)}.${String(at.getMilliseconds()).padStart(3, "0")}`;
@@ -299,6 +328,12 @@ $("bytes").addEventListener("change", (event) => $("trace").classList.toggle("by
 $("new-card").addEventListener("submit", (event) => {
   event.preventDefault();
   act({do: "new-card", resident: event.target.elements.resident.value});
+});
+$("new-person").addEventListener("submit", async (event) => {
+  event.preventDefault();
+  const form = event.target, {pin, photo, ...person} = Object.fromEntries(new FormData(form));
+  const action = {do: "new-person", person, pin, photo: photo.size ? await base64(photo) : ""};
+  if (await act(action)) form.reset();
 });
 $("event").elements.event.addEventListener("change", describe);
 $("event-cancel").addEventListener("click", () => { $("event").hidden = true; });

@@ -18,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from kazashi.applets.photo import LARGEST_FILE
 from kazashi.assembly.error_codes import code_of
 from kazashi.tools.daemon.console.access_control import KEY_VARIABLE, AccessControl
 from kazashi.tools.daemon.console.feed import Feed
@@ -30,7 +31,8 @@ from kazashi.world.rng import new_token
 
 _FILES = {"/": "page.html", "/console.js": "console.js", "/console.css": "console.css"}
 _BATCH_SECONDS, _BATCH_LINES = 0.1, 400
-_LARGEST_REQUEST = 64 << 10
+_LARGEST_REQUEST = LARGEST_FILE * 4 // 3 + (64 << 10)
+"""A photo in base64, and the rest of an action."""
 _HEARTBEATS = 50
 """After this many empty batches, a page gets an empty message as a sign that the stream is alive."""
 
@@ -61,10 +63,20 @@ def application(world: World, key: str, port: int) -> AccessControl:
         try:
             return JSONResponse({"ok": True, **await run_in_threadpool(view.do, document)})
         except Exception as error:
-            code = code_of(error)
-            if code is None:
-                raise
-            return JSONResponse({"ok": False, "error": code, "message": str(error)}, 409)
+            return refused(error)
+
+    async def face(request: Request) -> Response:
+        try:
+            picture = await run_in_threadpool(view.face, request.path_params["card"])
+        except Exception as error:
+            return refused(error)
+        return Response(picture, media_type="image/png", headers={"Cache-Control": "no-store"})
+
+    def refused(error: Exception) -> Response:
+        code = code_of(error)
+        if code is None:
+            raise error
+        return JSONResponse({"ok": False, "error": code, "message": str(error)}, 409)
 
     async def trace(request: Request) -> Response:
         return StreamingResponse(_batches(request, feed), media_type="text/event-stream")
@@ -77,6 +89,7 @@ def application(world: World, key: str, port: int) -> AccessControl:
         Route("/state", state),
         Route("/events", events),
         Route("/trace", trace),
+        Route("/face/{card}", face),
         Route("/do", do, methods=["POST"]),
     ]
     inside = Starlette(routes=routes)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from base64 import b64decode
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from datetime import timedelta
@@ -11,17 +12,19 @@ from typing import Any
 
 import httpx
 
-from kazashi.assembly.cards import described, make_card
+from kazashi.assembly.cards import checked, described, face, make_card
 from kazashi.assembly.control_path import control_path
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
-from kazashi.card.image import ImageMissing
+from kazashi.assembly.own_people import registered
+from kazashi.card.image import ImageExists, ImageMissing
 from kazashi.card_management.order import card_names, image_path
 from kazashi.pki.responder import GRID
 from kazashi.reader_bridge import control
 from kazashi.reader_bridge.control import NotRunning
 from kazashi.reader_bridge.pcscd import listens
 from kazashi.resident_registry.event import EVENTS, event_type
+from kazashi.resident_registry.unusual_text import unusual_texts
 from kazashi.web.sockets import is_free
 from kazashi.world.clock import JST, WorldClock, duration_of, epoch, from_epoch
 from kazashi.world.home import World
@@ -59,6 +62,7 @@ class View:
             "reset": lambda request: self._instance("reset", slot=str(request["slot"])),
             "pin": lambda request: self._instance("pin", slot=str(request["slot"]), key=str(request["key"])),
             "new-card": self._new_card,
+            "new-person": self._new_person,
             "renew": self._renew,
             "clock": self._clock,
             "event": self._event,
@@ -77,6 +81,11 @@ class View:
                 "published": self._published(),
                 "services": self._health(status),
             }
+
+    def face(self, card: str) -> bytes:
+        """Return a picture of a card, front and back (PNG). Raises as `kazashi.assembly.cards.face`."""
+        with self._lock:
+            return face(self._world, card)
 
     def do(self, request: Answer) -> Answer:
         """Carry out an action. Raises UsageError if the action is unknown or lacks a value, and whatever the action
@@ -116,6 +125,22 @@ class View:
         name = str(request.get("name") or resident)
         make_card(self._institutions, name, resident)
         return {"card": name}
+
+    def _new_person(self, request: Answer) -> Answer:
+        """Register a person of the user's own, and issue a card. `photo` is a picture file in base64."""
+        document = {str(name): str(value) for name, value in dict(request["person"]).items() if value}
+        alias, pin = document.get("alias", ""), str(request.get("pin") or "1234")
+        try:
+            photo = b64decode(str(request["photo"]), validate=True) if request.get("photo") else None
+        except ValueError as error:
+            raise UsageError(f"the photo is not in base64: {error}") from None
+        # Before the registration, so that a wrong PIN or photo leaves nobody without a card.
+        checked(alias, pin, "ABC123", photo)
+        if image_path(self._world, alias).exists():
+            raise ImageExists(f"there is already a card {alias!r}; choose another alias")
+        resident = registered(self._institutions, document)
+        make_card(self._institutions, alias, resident.code, pin=pin, photo=photo)
+        return {"card": alias, "unusual": unusual_texts(document)}
 
     def _renew(self, request: Answer) -> Answer:
         kinds = self._institutions.cards.renew(str(request["card"]))
@@ -158,9 +183,10 @@ class View:
         if event.recorded_by_registry:
             raise UsageError(f"only the registry itself records {event.code}; choose another event")
         try:
-            return self._institutions.happen(str(request["who"]), event.code, values)
+            outcome = self._institutions.happen(str(request["who"]), event.code, values)
         except ValueError as error:
             raise UsageError(str(error)) from error
+        return {**outcome, "unusual": unusual_texts(values)}
 
     def _people(self) -> list[Answer]:
         as_of = self._ocsp_instant()
