@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from kazashi.card_management.management import CardManagement, CaseState, CaseType
 from kazashi.card_management.order import Order, usual_order
+from kazashi.card_management.phones import PhoneOffice
 from kazashi.card_management.relay import DirectRelay
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.serial_number import serial_text
@@ -87,6 +88,11 @@ class Institutions:
     def cards(self) -> CardManagement:
         """The card management."""
         return CardManagement(self.world, self.juki_net.j_lis.identity, self.authorities, DirectRelay(self.authorities))
+
+    @cached_property
+    def phones(self) -> PhoneOffice:
+        """The office that issues phones' certificates."""
+        return PhoneOffice(self.world, self.authorities, self.juki_net.j_lis.identity)
 
     @cached_property
     def schedule(self) -> Schedule:

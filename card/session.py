@@ -28,7 +28,7 @@ class Session:
         self.card = card
         self.chance = chance
         self.policy = policy
-        self.application: Application = card.applications[0]
+        self.application: Application = card.initial
         self.file: ElementaryFile | None = None
         self.facts = NOTHING
         self.challenge_given = False

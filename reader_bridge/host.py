@@ -53,7 +53,7 @@ class NotOurReader(Exception):
 @dataclass(frozen=True, slots=True)
 class Presentation:
     """How a card is presented to a reader: by contact or contactless, whether a reset keeps the security status, and
-    with which faults."""
+    with which faults. A phone, which has no contacts, is contactless always."""
 
     contactless: bool = False
     reset_keeps_status: bool = False
@@ -62,7 +62,7 @@ class Presentation:
     def interface(self, card: Card) -> Interface:
         """Return an interface to a card, without the faults."""
         chip = self.chip(card)
-        return ContactlessInterface(chip) if self.contactless else ContactInterface(chip)
+        return ContactlessInterface(chip) if self.contactless or not card.contact_atr else ContactInterface(chip)
 
     def chip(self, card: Card) -> Chip:
         """Return the chip of a card."""
@@ -234,6 +234,10 @@ class ReaderHost:
             raise BadFaultScript(
                 f"{slot.endpoint.reader} cannot show the faults {', '.join(names)}: only a reader of our own driver can"
             )
+        digest = image_digest(image)
+        card = load_card(image)
+        if not card.contact_atr:
+            presentation = replace(presentation, contactless=True)
         reader, number = self._reader_of(slot)
         hold = presentation.interface
         if reader is not None:
@@ -245,8 +249,6 @@ class ReaderHost:
             def hold(card: Card) -> Interface:
                 return reader.card(number, presentation.chip(card))
 
-        digest = image_digest(image)
-        card = load_card(image)
         if presentation.faults is None:
             interface = hold(card)
         else:

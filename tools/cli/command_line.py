@@ -18,6 +18,7 @@ from kazashi.tools.cli.commands.installation import installation
 from kazashi.tools.cli.commands.instance import doctor, down, status, up
 from kazashi.tools.cli.commands.mykey import mykey
 from kazashi.tools.cli.commands.network import network
+from kazashi.tools.cli.commands.phone import phone
 from kazashi.tools.cli.commands.points import points
 from kazashi.tools.cli.commands.reader import reader
 from kazashi.tools.cli.commands.registry import registry
@@ -58,6 +59,7 @@ for command in (
     status,
     doctor,
     card,
+    phone,
     reader,
     registry,
     ca,

@@ -47,7 +47,7 @@ def card_new(
         length_form=int(length_form, 16),
     )
     description = described(world_of(context), name or resident)
-    return Reply(description, _card_in_words(description))
+    return Reply(description, card_in_words(description))
 
 
 @card.command("list")
@@ -82,7 +82,7 @@ def card_show(context: click.Context, name: str) -> Reply:
     from kazashi.assembly.cards import described
 
     description = described(world_of(context), name, missing_is_error=True)
-    return Reply(description, _card_in_words(description))
+    return Reply(description, card_in_words(description))
 
 
 @card.command("insert")
@@ -193,7 +193,8 @@ def made(
     )
 
 
-def _card_in_words(described: dict[str, Any]) -> str:
+def card_in_words(described: dict[str, Any]) -> str:
+    """Return the description of a card or phone as lines of text."""
     lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict)]
     lines += ["retries left"] + [f"  {name:40} {value}" for name, value in described.get("tries left", {}).items()]
     return "\n".join(lines)
