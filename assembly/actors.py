@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL, PENSION_ADDRESSES
-from kazashi.card_management import phones
+from kazashi.card_management import mdoc_issuer, phones
 from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki import callers, certificate_database
@@ -118,6 +118,7 @@ _OTHERS = (
         J_LIS,
     ),
     Actor(CARD_MANAGEMENT, "the card management", "カード管理システム", J_LIS),
+    Actor(mdoc_issuer.ACTOR, "the issuer of mdocs", "カード代替電磁的記録の発行者", J_LIS),
     Actor(phones.ACTOR, "the office for phones' certificates", "移動端末設備用電子証明書の発行窓口", J_LIS),
     Actor(
         address_store.ACTOR,

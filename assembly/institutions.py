@@ -31,6 +31,7 @@ from kazashi.world.schedule import Job, Schedule
 
 if TYPE_CHECKING:
     from kazashi.assembly.network_offices import NetworkOffices
+    from kazashi.card_management.mdoc_issuer import MdocIssuer
 
 
 class Institutions:
@@ -93,6 +94,14 @@ class Institutions:
     def phones(self) -> PhoneOffice:
         """The office that issues phones' certificates."""
         return PhoneOffice(self.world, self.authorities, self.juki_net.j_lis.identity)
+
+    @cached_property
+    def mdocs(self) -> MdocIssuer:
+        """The issuer of mdocs for phones."""
+        # Imported here because few programs issue mdocs, and it loads CBOR and the pictures.
+        from kazashi.card_management.mdoc_issuer import MdocIssuer
+
+        return MdocIssuer(self.world, self.authorities, self.phones, self.juki_net.j_lis.identity)
 
     @cached_property
     def schedule(self) -> Schedule:

@@ -26,6 +26,7 @@ from kazashi.card.image import ImageExists, ImageMissing, rewrite_application, w
 from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.card_management.order import image_path
 from kazashi.card_management.phone_application import PhoneApplication, PhoneRejected, checked, sign_with_card
+from kazashi.card_management.wallet import Wallet
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.jpki.state import CertificateState, Reason
 from kazashi.pki.authority import Authority
@@ -271,6 +272,7 @@ class PhoneOffice:
             path = image_path(self._world, name)
             for suffix in ("", "-wal", "-shm", "-lock"):
                 path.with_name(path.name + suffix).unlink(missing_ok=True)
+            Wallet(self._world, name).clear()
             self._changed(found.number, PhoneState.DELETED, "deleted")
         return revoked
 

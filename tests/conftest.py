@@ -98,7 +98,7 @@ def keys() -> SharedKeySource:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> World:
-    """A world with the cards of all sample residents and a phone. Its images must not be written to; tests use copies."""
+    """A world with the cards of all sample residents, and a phone. Tests use copies of its images."""
     world = open_world(tmp_path_factory.mktemp("world") / "w", seed="tests", keys=keys)
     institutions = Institutions(world)
     for alias in SAMPLE_RESIDENTS:

@@ -16,6 +16,7 @@ from kazashi.tools.cli.commands.clock import clock
 from kazashi.tools.cli.commands.development import bench, docs, imports, lock, test
 from kazashi.tools.cli.commands.installation import installation
 from kazashi.tools.cli.commands.instance import doctor, down, status, up
+from kazashi.tools.cli.commands.mdoc import mdoc
 from kazashi.tools.cli.commands.mykey import mykey
 from kazashi.tools.cli.commands.network import network
 from kazashi.tools.cli.commands.phone import phone
@@ -60,6 +61,7 @@ for command in (
     doctor,
     card,
     phone,
+    mdoc,
     reader,
     registry,
     ca,
