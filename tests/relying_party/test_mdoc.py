@@ -236,9 +236,36 @@ def test_a_document_ends_with_its_holder_and_with_its_attributes(
     assert "is not good" in own.error("phone-refused", 1, "mdoc", "issue", "hanako-phone")
 
 
+def compared(program: Program, one: Presentation, other: Presentation) -> dict[str, Any]:
+    reply: dict[str, Any] = program.json("mdoc", "compare", str(one.response), str(other.response))
+    return {"linked": reply["linked"], **{row["part"]: row["equal"] for row in reply["parts"]}}
+
+
+def test_one_key_links_two_verifiers_and_a_batch_does_not(own: Program, tmp_path: Path) -> None:
+    """They asked for different elements. With one document, all that the issuer made is equal; with a batch, only what
+    all documents of the day have in common."""
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    own_parts = ("device key", "issuer's signature", "digests", "place in the status list")
+    many = ("validity", "document signer")
+    for count, equal in ((1, True), (2, False)):
+        own.run("mdoc", "issue", "hanako-phone", "--count", str(count))
+        one = Presentation(own, tmp_path / "a", "age_over_20", uri="https://shop.example/r")
+        other = Presentation(own, tmp_path / "b", "sex", uri="https://library.example/r")
+        found = compared(own, one, other)
+        assert {found[part] for part in own_parts} == {equal}
+        assert found["linked"] is equal
+        assert all(found[part] for part in many), "a batch's documents begin, end and are signed alike"
+        assert not found["device's signature"]
+        assert not found["elements"]
+    again = Presentation(own, tmp_path / "a", "age_over_20")
+    assert compared(own, again, one)["linked"], "when both documents were shown, the first is shown again"
+
+
 def test_errors_of_users_are_one_line(own: Program, tmp_path: Path) -> None:
     own.error("usage", 2, "mdoc", "request", "shoe_size")
     own.error("no-such-phone", 2, "mdoc", "issue", "nobody")
+    own.error("usage", 2, "mdoc", "compare", str(own.world / "world.json"), str(own.world / "world.json"))
     (tmp_path / "bad.json").write_text("{}")
     own.error("usage", 2, "mdoc", "present", "hanako-phone", str(tmp_path / "bad.json"))
     shown = Presentation(own, tmp_path, *ASKED)

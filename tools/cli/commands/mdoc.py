@@ -10,7 +10,7 @@ from typing import IO, Any
 import click
 
 from kazashi.tools.cli.commands.completions import cards
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, world_of, write_bytes
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table, world_of, write_bytes
 
 _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 
@@ -100,6 +100,29 @@ def mdoc_verify(
     words = [f"{name:26} {value}" for name, value in shown.items()]
     head = data["outcome"] if verdict.finding is None else f"{data['outcome']}: {data['finding']}: {data['detail']}"
     return Reply(data, "\n".join([head, *words]), 0 if data["outcome"] == "good" else 1)
+
+
+@mdoc.command("compare")
+@click.argument("one", type=click.File("rb"))
+@click.argument("other", type=click.File("rb"))
+@replies
+def mdoc_compare(one: IO[bytes], other: IO[bytes]) -> Reply:
+    """Show which parts of two presentations are equal.
+
+    ONE and OTHER are DeviceResponses that two verifiers got. A part that is a document's own links them to one person.
+    """
+    from kazashi.assembly.errors import UsageError
+    from kazashi.jpki.cose import MalformedCbor
+    from kazashi.tracking_lab.presentations import compare
+
+    try:
+        found = compare(one.read(1 << 20), other.read(1 << 20))
+    except MalformedCbor as error:
+        raise UsageError(str(error)) from error
+    rows = [{"part": part.name, "of one document": part.own, "equal": part.equal, "bytes": part.size} for part in found]
+    linked = any(part.own and part.equal for part in found)
+    words = "both are of one document" if linked else "nothing that is one document's own is equal"
+    return Reply({"linked": linked, "parts": rows}, f"{table(rows, '')}\n{words}")
 
 
 @mdoc.command("root")
