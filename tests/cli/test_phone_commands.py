@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import shutil
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from tests.cli.program import Program, fails_in_one_line, new_world
+from kazashi.card_management.phone_application import sign_with_card
+from tests.cli.program import InProcessProgram, Program, fails_in_one_line, new_world
 from tests.support import run
 
 KINDS = ("signature", "authentication")
@@ -25,8 +28,6 @@ def start(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def program(start: Path, tmp_path: Path) -> Program:
-    from tests.cli.program import InProcessProgram
-
     return InProcessProgram(Path(shutil.copytree(start, tmp_path / "w")))
 
 
@@ -135,9 +136,20 @@ def test_after_the_cards_renewal_the_phone_is_renewed_by_an_application(program:
     assert states(program) == ("good", "good")
 
 
-def test_a_phone_outlives_its_holder_as_a_device_only(program: Program) -> None:
+def test_a_phone_outlives_its_holder_as_a_device_only(program: Program, tmp_path: Path) -> None:
+    def verdict() -> tuple[str, str | None]:
+        """Sign a letter with the phone now, and return what a verifier of documents says."""
+        image = program.world / "cards" / "hanako-phone.card"
+        now = datetime.fromisoformat(program.json("clock", "show")["now"]).astimezone(UTC)
+        (tmp_path / "letter.p7m").write_bytes(sign_with_card(image, "ABC123", b"an invented letter", now))
+        command = ("verify", "document", str(tmp_path / "letter.p7m"), "--json")
+        verdict = json.loads(InProcessProgram(program.world).run(*command, expect=None).stdout)
+        return verdict["outcome"], verdict["finding"]
+
+    assert verdict() == ("good", None)
     program.run("registry", "event", "death", "hanako")
     program.run("clock", "advance", "1d")
+    assert verdict() == ("bad", "revoked"), "it still signs"
     assert states(program) == ("revoked", "revoked")
     for command in (("phone", "renew", "hanako-phone"), ("phone", "new", "hanako", "--name", "x"),
                     ("phone", "stop", "hanako-phone"), ("phone", "release", "hanako-phone")):  # fmt: skip
