@@ -81,6 +81,7 @@ def test_an_application_needs_the_cards_password_and_a_signature_certificate(pro
     assert not list((program.world / "cards").glob("*phone-keys")), "nothing was left behind"
 
 
+@pytest.mark.long
 def test_a_person_has_one_phone(program: Program) -> None:
     program.run("phone", "new", "hanako", "--name", "second")
     assert states(program) == ("revoked", "revoked")
@@ -116,7 +117,7 @@ def test_a_phone_is_deleted_before_disposal(program: Program) -> None:
 
 @pytest.mark.parametrize(("kind", "reason", "expected"), [
     ("signature", "keyCompromise", ("revoked", "good")),
-    ("authentication", "certificateHold", ("good", "held")),
+    pytest.param("authentication", "certificateHold", ("good", "held"), marks=pytest.mark.long),
 ])  # fmt: skip
 def test_what_ends_a_cards_certificate_ends_the_phones(
     program: Program, kind: str, reason: str, expected: tuple[str, str]

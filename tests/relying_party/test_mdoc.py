@@ -176,7 +176,7 @@ def added(document: dict[str, Any]) -> None:
     ("change", "finding"),
     [
         (renamed, "tampered"),
-        (less, "not-disclosed"),
+        pytest.param(less, "not-disclosed", marks=pytest.mark.long),
         pytest.param(resigned, "wrong-signature", marks=pytest.mark.long),
         pytest.param(exchanged, "wrong-session", marks=pytest.mark.long),
         pytest.param(other_type, "malformed", marks=pytest.mark.long),
@@ -234,7 +234,11 @@ def test_time_ends_requests_lists_and_documents(own: Program, tmp_path: Path) ->
     assert Presentation(own, tmp_path, *ASKED).verdict()["finding"] == "expired"
 
 
-@pytest.mark.parametrize("event", [("death",), ("move-within", "--street", "別の町1番地")], ids=lambda event: event[0])
+@pytest.mark.parametrize(
+    "event",
+    [("death",), pytest.param(("move-within", "--street", "別の町1番地"), marks=pytest.mark.long)],
+    ids=lambda event: event[0],
+)
 def test_a_document_ends_with_its_holder_and_with_its_attributes(
     own: Program, tmp_path: Path, event: tuple[str, ...]
 ) -> None:
@@ -270,6 +274,7 @@ def test_one_key_links_two_verifiers_and_a_batch_does_not(own: Program, tmp_path
     assert compared(own, again, one)["linked"], "when both documents were shown, the first is shown again"
 
 
+@pytest.mark.long
 def test_errors_of_users_are_one_line(own: Program, tmp_path: Path) -> None:
     own.error("usage", 2, "mdoc", "request", "shoe_size")
     own.error("no-such-phone", 2, "mdoc", "issue", "nobody")
