@@ -16,12 +16,13 @@ from kazashi.applets import (
     input_support,
     jpki,
     juki,
+    phone,
 )
 from kazashi.applets.applet import CONTACT_ATR, Applet
 from kazashi.applets.holder import Personalisation
 from kazashi.applets.juki_card import JUKI_CARD
 from kazashi.applets.model import DeviceModel
-from kazashi.card.card import Card
+from kazashi.card.card import NO_APPLICATION, Card
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.file import Application
 from kazashi.card.image import DamagedImage, ImageStore, stored_card
@@ -33,7 +34,10 @@ INDIVIDUAL_NUMBER_CARD = DeviceModel(
     (*free_area.APPLETS, drivers_licence.APPLET),
 )
 
-MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD, JUKI_CARD)}
+PHONE = DeviceModel("phone", (phone.APPLET,))
+"""A phone's secure element has the JPKI application only (docs/phone.md)."""
+
+MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD, JUKI_CARD, PHONE)}
 """All models by name. A card image without the text MODEL_TEXT is an individual number card."""
 
 MODEL_TEXT = "model"
@@ -53,12 +57,14 @@ def install(
     Raises KeyError if contents are missing.
     """
     applications = model.applications(contents)
-    contact_atr = b"\x3b" + contents[card_manager.AID].objects[CONTACT_ATR]
+    manager = contents.get(card_manager.AID)
+    contact_atr = b"\x3b" + manager.objects[CONTACT_ATR] if manager is not None else b""
     if store is None:
         store = MemoryStore(
             {Reference(aid, fid): pin for aid, written in contents.items() for fid, pin in written.pins.items()}
         )
-    return Card(applications, store, contact_atr, model.atqb)
+    initial = applications[0] if manager is not None else NO_APPLICATION
+    return Card(applications, store, contact_atr, initial, model.atqb)
 
 
 def all_applets(loaded: Sequence[Applet] = ()) -> tuple[Applet, ...]:

@@ -21,16 +21,20 @@ CERTIFICATE_FILE_SIZE = 2048
 _PRESENT, _ABSENT = 0x8F, 0x00
 
 
-def token_information(serial: str, label: str = "JPKIAPICCTOKEN2") -> bytes:
+CARD_LABEL = b"JPKIAPICCTOKEN2".ljust(32)
+"""The token's label on an individual number card."""
+
+
+def token_information(serial: str, label: bytes = CARD_LABEL) -> bytes:
     """Return the 160 bytes of a PKCS#11 CK_TOKEN_INFO with 32-bit big-endian numbers.
 
-    `serial` has at most 16 ASCII characters. By the `label`, clients tell the media of the application apart.
+    `serial` has at most 16 ASCII characters, and the padded label 32 bytes.
     """
     unavailable = 0xFFFFFFFF
     numbers = (0x0000040D, 1, 0, 1, 0, 16, 6, *[unavailable] * 4)  # flags, sessions, PIN lengths, memory
     return b"".join(
         (
-            label.encode("ascii").ljust(32),
+            label,
             b"1".rjust(32, b"0"),
             b"E16R01NJ".ljust(16),
             serial.encode("ascii").rjust(16, b"0"),
@@ -151,10 +155,14 @@ class _Renewal:
     certificates: CardCertificates
     pins: Pins
     card: CardData
-    vouchers: CardSigners
+    vouchers: CardSigners | None
 
 
-def written(certificates: CardCertificates, pins: Pins, card: CardData, vouchers: CardSigners) -> ApplicationContents:
+def written(
+    certificates: CardCertificates, pins: Pins, card: CardData, vouchers: CardSigners | None = None,
+    applet: Applet = APPLET,
+) -> ApplicationContents:  # fmt: skip
     """Return the contents that a renewal writes. They are made like those of personalisation, from the part of its
-    data that this application uses."""
-    return APPLET.contents(cast("Personalisation", _Renewal(certificates, pins, card, vouchers)))
+    data that this application uses. `applet` is that of the device's model; `vouchers` may be None if it has no use
+    for them."""
+    return applet.contents(cast("Personalisation", _Renewal(certificates, pins, card, vouchers)))

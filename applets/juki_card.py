@@ -19,7 +19,7 @@ from kazashi.applets.model import DeviceModel
 from kazashi.card.access import FREE
 from kazashi.card.contents import CardContents
 
-LABEL = "JPKIAPICCTOKEN"
+LABEL = b"JPKIAPICCTOKEN".ljust(32)
 
 TOKEN_INFORMATION = TransparentEf(
     0x0006, "token information", FREE, lambda data: jpki.token_information(data.card.serial, LABEL)

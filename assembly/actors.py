@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 
 from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL, PENSION_ADDRESSES
+from kazashi.card_management import mdoc_issuer, phones
 from kazashi.card_management.free_area import ACTOR as MUNICIPAL_COUNTERS
 from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
 from kazashi.jpki.profile import CertificateType
@@ -119,6 +120,8 @@ _OTHERS = (
     ),
     Actor(CARD_MANAGEMENT, "the card management", "カード管理システム", J_LIS),
     Actor(MUNICIPAL_COUNTERS, "the municipalities' card counters", "市町村のカード窓口", MUNICIPALITIES),
+    Actor(mdoc_issuer.ACTOR, "the issuer of mdocs", "カード代替電磁的記録の発行者", J_LIS),
+    Actor(phones.ACTOR, "the office for phones' certificates", "移動端末設備用電子証明書の発行窓口", J_LIS),
     Actor(
         address_store.ACTOR,
         "the integrated address systems",

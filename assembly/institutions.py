@@ -13,6 +13,7 @@ from kazashi.card_management.drivers_licence import LicencePolice
 from kazashi.card_management.free_area import MunicipalCounters
 from kazashi.card_management.management import CardManagement
 from kazashi.card_management.order import Order, usual_order
+from kazashi.card_management.phones import PhoneOffice
 from kazashi.card_management.relay import DirectRelay
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.serial_number import serial_text
@@ -34,6 +35,7 @@ from kazashi.world.schedule import Job, Schedule
 
 if TYPE_CHECKING:
     from kazashi.assembly.network_offices import NetworkOffices
+    from kazashi.card_management.mdoc_issuer import MdocIssuer
 
 
 class Institutions:
@@ -106,6 +108,19 @@ class Institutions:
         """The holder of the card with a number, which the authority has in its records of certificates."""
         issued = self.authorities[CertificateType.AUTHENTICATION].of_medium(number)
         return self.juki_net.j_lis.identity(ResidentRecordCode(issued[-1].holder))
+
+    @cached_property
+    def phones(self) -> PhoneOffice:
+        """The office that issues phones' certificates."""
+        return PhoneOffice(self.world, self.authorities, self.juki_net.j_lis.identity)
+
+    @cached_property
+    def mdocs(self) -> MdocIssuer:
+        """The issuer of mdocs for phones."""
+        # Imported here because few programs issue mdocs, and it loads CBOR and the pictures.
+        from kazashi.card_management.mdoc_issuer import MdocIssuer
+
+        return MdocIssuer(self.world, self.authorities, self.phones, self.juki_net.j_lis.identity)
 
     @cached_property
     def schedule(self) -> Schedule:

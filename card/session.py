@@ -43,7 +43,7 @@ class Session:
         self.card = card
         self.chance = chance
         self.policy = policy
-        self.application: Application = card.applications[0]
+        self.application: Application = card.initial
         self.file: ElementaryFile | None = None
         self.facts = NOTHING
         self.challenge = b""

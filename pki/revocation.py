@@ -51,7 +51,8 @@ class Revocations:
     def revoke(self, serial: int, reason: Reason, by: str = "") -> CertificateStatus:
         """Revoke a certificate, or put it on hold if the reason is CERTIFICATE_HOLD; return its new status.
 
-        `by` is recorded in the event log. Raises NoSuchCertificate or TransitionRejected.
+        What happens to a card's certificate happens to its holder's phone's, too. `by` is recorded in the event log.
+        Raises NoSuchCertificate or TransitionRejected.
         """
         wanted = CertificateState.HELD if reason is Reason.CERTIFICATE_HOLD else CertificateState.REVOKED
         return self._one(serial, wanted, reason, by)
@@ -142,6 +143,10 @@ class Revocations:
                     f"{wanted.value}{explanation}"
                 )
             self._apply(connection, [_Change(certificates[0], before, reason)], by)
+            if reason is not None and certificates[0].medium is Medium.CARD:
+                table = ledger.certificate.c
+                phones = (table.holder == certificates[0].holder) & (table.medium == Medium.PHONE.value)
+                self._revoke_all(connection, ledger.issued(connection, phones), partial(_always, reason), by)
             after = ledger.status(connection, serial, now)
             assert after is not None
             return after

@@ -83,7 +83,9 @@ class EmulatedReader:
         contactless = self.profile.slots[slot].contactless
         if contactless is None:
             return ContactInterface(chip)
-        return ContactlessInterface(chip, atqb, fixed_pupi=_pupi_of(chip) if contactless.fixed_pupi else None)
+        # A phone has a random identifier at every reader.
+        fixed = contactless.fixed_pupi and bool(chip.card.contact_atr)
+        return ContactlessInterface(chip, atqb, fixed_pupi=_pupi_of(chip) if fixed else None)
 
     def insert(self, slot: int, interface: Interface) -> Interface:
         """Put a card into a slot and return its interface as a client of the reader sees it, whose `transmit` may raise

@@ -53,7 +53,7 @@ class NotOurReader(Exception):
 @dataclass(frozen=True, slots=True)
 class Presentation:
     """How a card is presented to a reader: by contact or contactless, whether a reset keeps the security status, and
-    with which faults."""
+    with which faults. A phone, which has no contacts, is contactless always."""
 
     contactless: bool = False
     reset_keeps_status: bool = False
@@ -62,7 +62,7 @@ class Presentation:
     def interface(self, card: Card) -> Interface:
         """Return an interface to a card, without the faults."""
         chip = self.chip(card)
-        return ContactlessInterface(chip) if self.contactless else ContactInterface(chip)
+        return ContactlessInterface(chip) if self.contactless or not card.contact_atr else ContactInterface(chip)
 
     def chip(self, card: Card) -> Chip:
         """Return the chip of a card."""
@@ -240,6 +240,9 @@ class ReaderHost:
             raise BadFaultScript(
                 f"{slot.endpoint.reader} cannot show the faults {', '.join(names)}: only a reader of our own driver can"
             )
+        card = load_card(image)
+        if not card.contact_atr:
+            presentation = replace(presentation, contactless=True)
         reader, number = self._reader_of(slot)
         hold = presentation.interface
         if reader is not None:
@@ -251,7 +254,6 @@ class ReaderHost:
             def hold(card: Card) -> Interface:
                 return reader.card(number, presentation.chip(card))
 
-        card = load_card(image)
         if presentation.faults is None:
             interface = hold(card)
         else:

@@ -17,6 +17,7 @@ from hypothesis import settings
 
 from kazashi.applets.install import load_card
 from kazashi.assembly.institutions import Institutions
+from kazashi.assembly.phones import new_phone
 from kazashi.assembly.postgresql import server
 from kazashi.card.chip import Chip
 from kazashi.card_management.order import image_path
@@ -106,11 +107,12 @@ def keys() -> SharedKeySource:
 
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> World:
-    """A world with the cards of all sample residents. Its images must not be written to; tests use copies."""
+    """A world with the cards of all sample residents, and a phone. Tests use copies of its images."""
     world = open_world(tmp_path_factory.mktemp("world") / "w", seed="tests", keys=keys)
     institutions = Institutions(world)
     for alias in SAMPLE_RESIDENTS:
         institutions.issue_card(alias, alias)
+    new_phone(institutions, "hanako-phone", "hanako", "hanako")
     return world
 
 

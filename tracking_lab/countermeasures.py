@@ -1,5 +1,5 @@
-"""Countermeasures: nineteen ways for a service to identify its users, used or proposed in several countries, applied to
-one stream of uses. The pseudonyms are those that relying parties really derive
+"""Countermeasures: twenty-one ways for a service to identify its users, used or proposed in several countries,
+applied to one stream of uses. The pseudonyms are those that relying parties really derive
 (`relying_party/pseudonyms/pseudonyms.py`)."""
 
 from __future__ import annotations
@@ -164,6 +164,8 @@ COUNTERMEASURES: list[Countermeasure] = [
     Countermeasure("blind-converter", ("person", "service"), _Blindly(), {BLIND: "person"}, LIST, people=40),
     Countermeasure("batch-once", ("attestation",), _attested, {AUTHORITY: "person"}, LIST, Batch()),
     Countermeasure("batch-rotating", ("attestation",), _attested, {AUTHORITY: "person"}, LIST, Batch(20)),
+    Countermeasure("mdoc-one-key", ("attestation",), _attested, {AUTHORITY: "person"}, LIST, Batch(1)),
+    Countermeasure("mdoc-batch", ("attestation",), _attested, {AUTHORITY: "person"}, LIST, Batch(30)),
     _PROVEN,
     replace(_PROVEN, id="zero-knowledge-witness", reveals={AUTHORITY: "timed"}, check=WITNESS),
     replace(_PROVEN, id="zero-knowledge-short-lived", reveals={AUTHORITY: "timed"}, check=SHORT_LIVED),

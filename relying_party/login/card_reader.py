@@ -31,7 +31,7 @@ _SELECT_APPLICATION = bytes((0x00, 0xA4, 0x04, 0x0C, len(_APPLICATION))) + _APPL
 _SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
 """The DigestInfo prefix of a SHA-256 digest in PKCS #1 v1.5 (RFC 8017, 9.2)."""
 
-_OK, _BLOCKED, _NOT_FOUND = 0x9000, 0x6984, 0x6A82
+_OK, _PIN_WANTED, _BLOCKED, _NOT_FOUND = 0x9000, 0x6982, 0x6984, 0x6A82
 
 Transmit = Callable[[bytes], tuple[bytes, int]]
 
@@ -42,6 +42,10 @@ class CardMissing(Exception):
 
 class CertificateAbsent(CardMissing):
     """The card has no certificate of that type. A Juki card has a signature certificate only."""
+
+
+class _SecurityStatusMissing(CardMissing):
+    """The card wants a PIN first."""
 
 
 class MalformedPin(Exception):
@@ -99,9 +103,18 @@ def sign_with_card(kind: CertificateType, pin: str, message: bytes) -> Signed:
 
 def certificates_at_hand(reader: str = "") -> list[bytes]:
     """Return the authentication certificate (DER) of every JPKI card in a reader whose name starts with `reader`. This
-    needs no PIN. Raises CardMissing if PC/SC or a card fails."""
+    needs no PIN, except on a phone, which is left out. Raises CardMissing if PC/SC or a card fails, or if there are
+    only phones."""
+    certificates, phones = [], 0
     with _failures_as_card_missing():
-        return [_read(transmit, _FILES[CertificateType.AUTHENTICATION].certificate) for transmit in _cards(reader)]
+        for transmit in _cards(reader):
+            try:
+                certificates.append(_read(transmit, _FILES[CertificateType.AUTHENTICATION].certificate))
+            except _SecurityStatusMissing:
+                phones += 1
+    if phones and not certificates:
+        raise CardMissing("the device in the reader is a phone, which shows its certificate only after the PIN")
+    return certificates
 
 
 def tries_left(kind: CertificateType) -> int:
@@ -140,6 +153,8 @@ def _select(transmit: Transmit, file: int) -> None:
 
 def _ok(response: tuple[bytes, int]) -> bytes:
     data, status = response
+    if status == _PIN_WANTED:
+        raise _SecurityStatusMissing("the card wants its PIN first")
     if status != _OK:
         raise CardMissing(f"the card returned the status word {status:04X}")
     return data

@@ -69,6 +69,8 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     monkeypatch.setattr(Store, "__init__", begun)
     institutions = new_institutions(tmp_path / "w", keys)
     institutions.issue_card("hanako", "hanako")
+    assert institutions.phones.phones() == []
+    assert institutions.mdocs.root()
     institutions.settle()
     world, linkage, network = institutions.world, NoLinkage(), Network(institutions)
     verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [], world.clock)

@@ -29,7 +29,7 @@ def secrets(image: Path) -> dict[str, str]:
         "NUMBER_B": "reference number B",
         "BIRTH": "birth PIN",
     }
-    return {name: about[key] for name, key in named.items()}
+    return {name: about[key] for name, key in named.items() if key in about}  # a phone has two of them
 
 
 def fresh(world: World, transcript: Transcript, directory: Path) -> Path:

@@ -191,3 +191,17 @@ def test_pytest_finds_the_plugin() -> None:
     assert "kazashi_reader" in run(
         sys.executable, "-m", "pytest", "--fixtures", "-q", "-p", "no:xdist", "-o", "addopts=", "tests/applets"
     )
+
+
+def test_a_phone_in_process_wants_its_pin_before_it_shows_its_certificate(keys: SharedKeySource) -> None:
+    with Workbench(keys=keys) as workbench:
+        phone = workbench.phone(workbench.card("hanako", password="CARD99"), pin="4321")
+        with workbench.in_process(phone) as reader:
+            connection = reader.createConnection()
+            connection.connect()
+            connection.transmit(SELECT_JPKI)
+            read = [0x00, 0xB0, 0x8A, 0x00, 0x04]
+            assert connection.transmit(read)[1:] == (0x69, 0x82)
+            assert connection.transmit(list(verify(jpki.AUTHENTICATION_PIN, b"4321")))[1:] == (0x90, 0x00)
+            assert connection.transmit(read)[0][:2] == [0x30, 0x82]
+            assert bytes(connection.getATR()).startswith(b"\x3b\x88\x80\x01")

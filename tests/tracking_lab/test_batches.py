@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kazashi.tracking_lab.batches import YEAR, Batch, shown_from
+from kazashi.tracking_lab.countermeasures import countermeasure, handles
 
 pytestmark = pytest.mark.unit
 
@@ -49,3 +50,15 @@ def test_later_rounds_have_another_order() -> None:
     assert sorted(order[:20]) == sorted(order[20:])
     assert order[:20] != order[20:]
     assert order == shown_from(uses.sample(40, shuffle=True, seed=1), Batch(20)).sort("moment")["attestation"].to_list()
+
+
+def test_an_mdoc_links_by_its_key_within_a_year_and_a_batch_does_not() -> None:
+    """One person at two services in each of two years; a batch of 30 has a document for each use."""
+    uses = _moments([(0, 1, 10), (0, 2, 20), (0, 1, YEAR + 10), (0, 2, YEAR + 20)])
+    for wanted, links in (("mdoc-one-key", 2), ("mdoc-batch", 0)):
+        measure = countermeasure(wanted)
+        assert measure.batch is not None
+        held = handles(shown_from(uses, measure.batch), measure)
+        first, second = (held.filter(pl.col("service") == service)["handle"].to_list() for service in (1, 2))
+        assert len(set(first) & set(second)) == links
+        assert len(set(first)) == 2, "a new document each year"

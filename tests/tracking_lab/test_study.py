@@ -103,7 +103,7 @@ def test_services_of_two_sectors_need_the_register_to_link() -> None:
 
 
 def test_all_countermeasures_are_compared_on_one_stream(found: Examination) -> None:
-    assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 19
+    assert len(found.comparisons) == len({one.measure.id for one in found.comparisons}) == len(COUNTERMEASURES) == 21
     recall = {one.measure.id: one.linkage.recall.value for one in found.comparisons}
     assert recall["raw-serial"] > 0.98
     assert found.comparison("raw-serial").linkage.precision.value == 1

@@ -16,8 +16,10 @@ from kazashi.tools.cli.commands.clock import clock
 from kazashi.tools.cli.commands.development import bench, docs, imports, lock, test
 from kazashi.tools.cli.commands.installation import installation
 from kazashi.tools.cli.commands.instance import doctor, down, status, up
+from kazashi.tools.cli.commands.mdoc import mdoc
 from kazashi.tools.cli.commands.mykey import mykey
 from kazashi.tools.cli.commands.network import network
+from kazashi.tools.cli.commands.phone import phone
 from kazashi.tools.cli.commands.points import points
 from kazashi.tools.cli.commands.reader import reader
 from kazashi.tools.cli.commands.registry import registry
@@ -58,6 +60,8 @@ for command in (
     status,
     doctor,
     card,
+    phone,
+    mdoc,
     reader,
     registry,
     ca,

@@ -16,8 +16,7 @@ from pathlib import Path
 from types import ModuleType
 
 from kazashi.applets.install import load_card
-from kazashi.card.chip import Chip
-from kazashi.reader_bridge.interface import ContactInterface
+from kazashi.reader_bridge.host import Presentation
 from kazashi.reader_bridge.vicc import modules_directory, program
 
 _CARD_TYPE_MODULE = "virtualsmartcard.cards.HandlerTest"
@@ -25,7 +24,7 @@ _CARD_TYPE_MODULE = "virtualsmartcard.cards.HandlerTest"
 
 def card_type(image: Path) -> ModuleType:
     """Return the module that vicc looks for, with the card of an image behind the five methods that vicc calls."""
-    interface = ContactInterface(Chip(load_card(image)))
+    interface = Presentation().interface(load_card(image))
 
     class HandlerTestOS:
         """A card with the interface that vicc's main loop expects."""

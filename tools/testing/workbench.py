@@ -29,8 +29,9 @@ from kazashi.applets.install import load_card, structure
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.own_people import registered
+from kazashi.assembly.phones import new_phone
 from kazashi.card.card import Card
-from kazashi.card.image import ImageStore
+from kazashi.card.image import ImageStore, read_image
 from kazashi.reader_bridge.decoder import Decoder
 from kazashi.reader_bridge.fault import FaultPlan
 from kazashi.reader_bridge.fault_script import BadFaultScript, parse_fault_script, read_fault_script
@@ -155,6 +156,20 @@ class Workbench:
         if key not in self._own:
             self._own[key] = registered(self.institutions, {"alias": f"own-{len(self._own) + 1}", **document}).alias
         return self._own[key]
+
+    def phone(
+        self, card: TestCard, *, pin: str = AUTHENTICATION_PIN, password: str = SIGNATURE_PASSWORD
+    ) -> TestCard:  # fmt: skip
+        """Issue both certificates to a phone of a card's holder, by an application that the card signs. The former
+        phone's certificates are superseded. The phone is put into readers like a card. Raises PhoneRejected."""
+        self._made += 1
+        name = f"{card.name}-phone-{self._made}"
+        _, about = read_image(card.image)
+        image = new_phone(
+            self.institutions, name, about["resident"], card.name, card_password=card.password, pin=pin,
+            password=password,
+        )  # fmt: skip
+        return TestCard(name, image, pin, password)
 
     @contextmanager
     def in_process(

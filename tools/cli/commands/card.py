@@ -61,7 +61,7 @@ def card_new(
         photo=photo.read() if photo else None,
     )
     description = described(world_of(context), name or resident)
-    return Reply(description, _card_in_words(description))
+    return Reply(description, card_in_words(description))
 
 
 @card.command("juki")
@@ -82,7 +82,7 @@ def card_juki(context: click.Context, resident: str, name: str | None, issued: s
     new_world_of(context)
     make_juki_card(institutions_of(context), name or f"{resident}-juki", resident, issued, password)
     description = described(world_of(context), name or f"{resident}-juki")
-    return Reply(description, _card_in_words(description))
+    return Reply(description, card_in_words(description))
 
 
 @card.command("list")
@@ -119,7 +119,7 @@ def card_show(context: click.Context, name: str) -> Reply:
 
     description = described(world_of(context), name, missing_is_error=True)
     description |= described_status(institutions_of(context), name)
-    return Reply(description, _card_in_words(description))
+    return Reply(description, card_in_words(description))
 
 
 @card.command("face")
@@ -257,7 +257,8 @@ def made(
     )  # fmt: skip
 
 
-def _card_in_words(described: dict[str, Any]) -> str:
+def card_in_words(described: dict[str, Any]) -> str:
+    """Return the description of a card or phone as lines of text."""
     lines = [f"{name:20} {value}" for name, value in described.items() if not isinstance(value, dict | list)]
     lines += [f"application          {row['application']} ({row['aid']})" for row in described.get("applications", [])]
     lines += ["retries left"] + [f"  {name:40} {value}" for name, value in described.get("tries left", {}).items()]

@@ -1,0 +1,82 @@
+"""Issuing, presenting and verifying the mdocs of a world's phones, for its tools."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from asn1crypto import pem
+
+from kazashi.assembly.errors import UsageError
+from kazashi.card_management.phones import NoSuchPhone
+from kazashi.card_management.wallet import Wallet
+from kazashi.jpki.mdoc import MalformedRequest, PresentationRequest, base64url, from_base64url
+from kazashi.relying_party.verify.authentication import new_challenge
+from kazashi.relying_party.verify.challenges import StoredChallenges
+from kazashi.relying_party.verify.mdoc import MdocVerifier
+
+if TYPE_CHECKING:
+    from kazashi.assembly.institutions import Institutions
+    from kazashi.world.home import World
+
+
+def issue(institutions: Institutions, phone: str, count: int) -> None:
+    """Issue mdocs to a phone, in place of its former ones. Raises NoSuchPhone and PhoneRejected."""
+    number = _number(institutions, phone)
+    Wallet(institutions.world, phone).request_documents(count, lambda keys: institutions.mdocs.issue(number, keys))
+
+
+def present(institutions: Institutions, phone: str, request: PresentationRequest) -> bytes:
+    """Return a phone's DeviceResponse to a request. Raises NoSuchPhone and PhoneRejected."""
+    _number(institutions, phone)
+    return Wallet(institutions.world, phone).present(request)
+
+
+def _number(institutions: Institutions, phone: str) -> str:
+    for one in institutions.phones.phones():
+        if one.name == phone:
+            return one.number
+    raise NoSuchPhone(f"there is no phone {phone!r}; see: kazashi phone list")
+
+
+def new_request(world: World, response_uri: str, elements: Sequence[str]) -> PresentationRequest:
+    """Return a new request of the relying party of this world, and store its nonce."""
+    challenge = new_challenge(response_uri, world.clock.now())
+    StoredChallenges(world).put(challenge)
+    return PresentationRequest(response_uri, base64url(challenge.nonce), tuple(dict.fromkeys(elements)))
+
+
+def read_request(text: bytes) -> PresentationRequest:
+    """Return the request in a JSON text. Raises UsageError."""
+    try:
+        return PresentationRequest.from_dict(json.loads(text))
+    except (ValueError, MalformedRequest) as error:
+        raise UsageError(str(error)) from error
+
+
+def verifier(institutions: Institutions, roots: Sequence[Path] = (), status: Path | None = None) -> MdocVerifier:
+    """Return the verifier of the relying party of this world, which trusts `roots`, or the world's issuer."""
+    challenges = StoredChallenges(institutions.world)
+
+    def take(nonce: str) -> tuple[datetime, str] | None:
+        try:
+            challenge = challenges.take(from_base64url(nonce))
+        except ValueError:
+            return None
+        return None if challenge is None else (challenge.issued_at, challenge.origin)
+
+    def status_list(_: str) -> bytes | None:
+        return status.read_bytes() if status is not None else institutions.mdocs.status_list()
+
+    trusted = [_certificate(path.read_bytes()) for path in roots] or [institutions.mdocs.root()]
+    try:
+        return MdocVerifier(trusted, status_list, take, institutions.world.clock)
+    except ValueError as error:
+        raise UsageError(f"a root is not a certificate: {error}") from error
+
+
+def _certificate(data: bytes) -> bytes:
+    return bytes(pem.unarmor(data)[2]) if pem.detect(data) else data
