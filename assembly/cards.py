@@ -6,7 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kazashi.applets.install import structure
+from kazashi.applets.install import model_of
+from kazashi.applets.model import DeviceModel
 from kazashi.assembly.errors import UsageError
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
@@ -28,7 +29,7 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
     """
     try:
         contents, about = read_image(image_path(world, name))
-        return {**about, "tries left": _retries_left(contents)}
+        return {**about, "tries left": _retries_left(model_of(about), contents)}
     except (ValueError, KeyError, ImageMissing, ImageUnreadable, DamagedImage) as error:
         if isinstance(error, KeyError):
             error = DamagedImage(f"{name} lacks an application of an individual number card: {error}")
@@ -37,19 +38,18 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
         raise (UsageError(str(error)) if isinstance(error, ValueError) else error) from None
 
 
-def _retries_left(contents: CardContents) -> dict[str, str]:
+def _retries_left(model: DeviceModel, contents: CardContents) -> dict[str, str]:
     """The retry counters by application and PIN: "2 of 3"."""
     return {
         f"{application.name} {application.files[fid].name}": f"{pin.tries_left} of {pin.tries}"
-        for application in structure()
-        if application.aid in contents
+        for application in model.applications(contents)
         for fid, pin in contents[application.aid].pins.items()
     }
 
 
 def make_card(
     institutions: Institutions, name: str, resident: str, *, pin: str = "1234", password: str = "ABC123",
-    atr: str = "plain", length_form: int = 0x82,
+    atr: str = "plain", length_form: int = 0x82, model: str = "card",
 ) -> Path:  # fmt: skip
     """Issue a card to a person in the registry or to a sample resident, and return the path of its image.
 
@@ -64,4 +64,4 @@ def make_card(
         raise UsageError(str(error)) from error
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
     pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
-    return institutions.cards.issue(name, replace(order, pins=pins, length_form=length_form))
+    return institutions.cards.issue(name, replace(order, pins=pins, length_form=length_form, model=model))

@@ -13,9 +13,11 @@ class Card:
     """A card without power.
 
     `applications` are in the order in which a partial AID is matched. The first is the card manager, which is current
-    after power-up. `contact_atr` is the ATR at the contacts, including TS.
+    after power-up. `contact_atr` is the ATR at the contacts, including TS. `is_elliptic` is whether the card has EC
+    keys, and with them another command for signatures.
     """
 
     applications: tuple[Application, ...]
     store: CardStore
     contact_atr: bytes
+    is_elliptic: bool = False

@@ -10,6 +10,7 @@ from typing import Any
 from kazashi.applets.holder import Pins
 from kazashi.card.atr import DEFAULT_CONTACT_ATR
 from kazashi.card_management.circumstances import CIRCUMSTANCES, ORDINARY
+from kazashi.card_management.models import CARD
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.home import World
@@ -20,13 +21,14 @@ SUFFIX = ".card"
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, and
-    the form of the lengths of its texts (`CardData.length_form`)."""
+    the form of the lengths of its texts (`CardData.length_form`), and the name of its model in `MODELS`."""
 
     code: ResidentRecordCode
     issued: datetime
     pins: Pins = field(default_factory=Pins)
     contact_atr: bytes = DEFAULT_CONTACT_ATR
     length_form: int = 0x82
+    model: str = CARD.name
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as JSON-compatible values, without the resident record code, which has its own column."""
@@ -35,6 +37,7 @@ class Order:
             "issued": self.issued.isoformat(),
             "contact_atr": self.contact_atr.hex(),
             "length_form": self.length_form,
+            "model": self.model,
             "pins": [pins.authentication, pins.signature, pins.text, pins.juki, pins.tries_left],
         }
 
@@ -47,6 +50,7 @@ class Order:
             Pins(*document["pins"]),
             bytes.fromhex(document["contact_atr"]),
             document.get("length_form", 0x82),  # absent from the orders of earlier versions
+            document.get("model", CARD.name),
         )
 
 

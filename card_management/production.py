@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 
 from kazashi.applets import jpki
 from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Personalisation
-from kazashi.applets.install import personalise
+from kazashi.applets.install import model_of, personalise
 from kazashi.card.certification_request import certification_request
 from kazashi.card.image import read_image, rewrite_application, write_image
 from kazashi.card.key import PrivateKey
 from kazashi.card_management.case import IssuanceCase
 from kazashi.card_management.description import description, holder_of
 from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
+from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, CardModel, card_model
 from kazashi.card_management.order import image_path
 from kazashi.card_management.relay import Relay, RelayFailed
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import Algorithm, CertificateType
 from kazashi.jpki.state import CertificateState
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
@@ -27,6 +28,7 @@ from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.clock import JST
 from kazashi.world.home import World
+from kazashi.world.key_source import KeySource
 
 SENDINGS = 5
 """How often a request is sent before the case is left open for later."""
@@ -37,11 +39,12 @@ class RenewalRejected(Exception):
 
 
 class CardProduction:
-    """Makes cards, and renews the certificates on them. `vouchers` returns the signers of a municipality's cards."""
+    """Makes cards, and renews the certificates on them. `vouchers` returns the signers of a municipality's cards
+    of a model."""
 
     def __init__(
         self, world: World, authorities: Mapping[CertificateType, Authority], relay: Relay,
-        vouchers: Callable[[MunicipalityCode], CardSigners],
+        vouchers: Callable[[MunicipalityCode, CardModel], CardSigners],
     ) -> None:  # fmt: skip
         self._world = world
         self._authorities = authorities
@@ -55,7 +58,9 @@ class CardProduction:
         """
         order = case.order
         day = order.issued.astimezone(JST).date()
-        ends = card_end(day, resident.birth)
+        model = MODELS_OF_CARDS[order.model]
+        term = model.profile.term
+        ends = card_end(day, resident.birth, term)
         rng = self._world.random_stream("card", case.name, order.issued.isoformat())
         card = CardData(
             expiry=f"{ends:%Y%m%d}",
@@ -63,24 +68,27 @@ class CardProduction:
             serial=f"4{rng.randrange(10**14):014d}",
             contact_atr=order.contact_atr,
             length_form=order.length_form,
+            reference_number=f"{rng.randrange(10**6):06d}" if model is NEXT_MODEL else "",
         )
-        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self._world.keys)
+        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self.key_source(model))
         kinds = [
             kind
             for kind in CertificateType
             if kind is CertificateType.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE
         ]
-        not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
+        not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end, term=term)
         request = CertificateRequest(
             resident=resident, certification_request=b"", not_before=order.issued, not_after=not_after,
             medium_id=card.serial,
         )  # fmt: skip
-        certificates = {kind: self._certified(case, kind, keys, request) for kind in kinds}
+        certificates = {kind: self._certified(case, kind, keys, request, model) for kind in kinds}
         data = Personalisation(
             holder=holder_of(resident),
             card=card,
-            certificates=self._certificates(certificates, {kind: keys[kind.code] for kind in kinds}, order.issued),
-            vouchers=self._vouchers(resident.municipality.code),
+            certificates=self._certificates(
+                certificates, {kind: keys[kind.code] for kind in kinds}, order.issued, model
+            ),
+            vouchers=self._vouchers(resident.municipality.code, model),
             keys=ChipKeys(
                 text=PrivateKey(keys["text"]),
                 text_session=PrivateKey(keys["text session"]),
@@ -92,7 +100,7 @@ class CardProduction:
         )
         path = image_path(self._world, case.name)
         if not path.exists():  # it exists if the case was interrupted after its card was written
-            write_image(path, personalise(data), description(order, resident, data))
+            write_image(path, personalise(data, model.device), description(order, resident, data))
         return {"number": card.serial, "expires": ends.isoformat()}
 
     def renewable(self, number: str, resident: Resident) -> list[CertificateType]:
@@ -106,14 +114,18 @@ class CardProduction:
             if (
                 latest is None
                 or self._authorities[kind].revocations.status(latest.serial).state is not CertificateState.GOOD
-                or renewal_opens(latest.not_after) <= day
+                or self._opens(kind, latest) <= day
             ):
                 wanted.append(kind)
             else:
-                opens.append(renewal_opens(latest.not_after))
+                opens.append(self._opens(kind, latest))
         if not wanted:
             raise RenewalRejected(f"the card's certificates are good; they can be renewed from {min(opens)} on")
         return wanted
+
+    def _opens(self, kind: CertificateType, issued: Issued) -> date:
+        """The first day on which a certificate can be renewed."""
+        return renewal_opens(issued.not_after, self._authorities[kind].profile_of(issued).term)
 
     def renew(
         self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
@@ -126,6 +138,7 @@ class CardProduction:
         """
         path = image_path(self._world, case.name)
         contents, about = read_image(path)
+        model = card_model(model_of(about))
         number, ends = about["card number"], about["expiry"]
         last_day = datetime.strptime(ends, "%Y%m%d").date()
         issued = case.order.issued
@@ -138,33 +151,42 @@ class CardProduction:
             if applet.keys.get(key_file):
                 certificates[kind], keys[kind] = unfilled(applet.data[certificate_file]), applet.keys[key_file]
         renews = settled(number)
-        new_keys = keys_in_progress.keys(list(renews), self._world.keys)
+        new_keys = keys_in_progress.keys(list(renews), self.key_source(model))
         for kind in (item for item in CertificateType if item.code in renews):
             serial = renews[kind.code]
             ended = None if serial is None else self._authorities[kind].find(serial).not_after
-            not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
+            not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended, model.profile.term)
             request = CertificateRequest(
                 resident=resident, certification_request=b"", not_before=issued, not_after=not_after, medium_id=number,
                 renews=serial,
             )  # fmt: skip
-            certificates[kind], keys[kind] = self._certified(case, kind, new_keys, request), new_keys[kind.code]
+            certificates[kind] = self._certified(case, kind, new_keys, request, model)
+            keys[kind] = new_keys[kind.code]
         card = CardData(ends, "", number, case.order.contact_atr)
-        renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card)
+        renewed = jpki.written(self._certificates(certificates, keys, issued, model), case.order.pins, card)
         # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
         password = about["signature password"] or (
             case.order.pins.signature if CertificateType.SIGNATURE in certificates else ""
         )
         changed = {"signature password": password}
-        rewrite_application(path, jpki.AID, replace(renewed, objects=applet.objects), changed)
+        # The next card has other data in the same application, which stay as they are.
+        data = {fid: renewed.data.get(fid, content) for fid, content in applet.data.items()}
+        kept = replace(applet, data=data, keys={**applet.keys, **renewed.keys}, pins=renewed.pins)
+        rewrite_application(path, jpki.AID, kept, changed)
 
     def latest(self, kind: CertificateType, number: str) -> Issued | None:
         """The latest certificate of a type on a card, by card number."""
         issued = self._authorities[kind].of_medium(number)
         return issued[-1] if issued else None
 
+    def key_source(self, model: CardModel) -> KeySource:
+        """Return the source of the keys of a model's cards."""
+        return self._world.keys if model.profile.algorithm is Algorithm.RSA_2048 else self._world.p384_keys
+
     def _certified(
-        self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest
-    ) -> bytes:
+        self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest,
+        model: CardModel,
+    ) -> bytes:  # fmt: skip
         request = replace(
             request,
             certification_request=certification_request(keys[kind.code]),
@@ -172,21 +194,23 @@ class CardProduction:
         )
         for _ in range(SENDINGS - 1):
             try:
-                return self._relay.send(kind, request)
+                return self._relay.send(kind, request, model.profile)
             except RelayFailed:
                 continue
-        return self._relay.send(kind, request)
+        return self._relay.send(kind, request, model.profile)
 
     def _certificates(
-        self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime
-    ) -> CardCertificates:
+        self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime,
+        model: CardModel,
+    ) -> CardCertificates:  # fmt: skip
+        roots = {kind: self._authorities[kind].issuing(issued, model.profile).certificate for kind in CertificateType}
         return CardCertificates(
             signature=certificates.get(CertificateType.SIGNATURE),
             signature_key=keys.get(CertificateType.SIGNATURE),
-            signature_authority=self._authorities[CertificateType.SIGNATURE].root(issued),
+            signature_authority=roots[CertificateType.SIGNATURE],
             authentication=certificates.get(CertificateType.AUTHENTICATION),
             authentication_key=keys.get(CertificateType.AUTHENTICATION),
-            authentication_authority=self._authorities[CertificateType.AUTHENTICATION].root(issued),
+            authentication_authority=roots[CertificateType.AUTHENTICATION],
         )
 
 

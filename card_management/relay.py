@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import EMULATED, CertificateType, Profile
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
 
@@ -23,7 +23,7 @@ class RelayFailed(Exception):
 class Relay(Protocol):
     """Sends a request to an authority and returns the certificate."""
 
-    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises RelayFailed and the authority's exceptions."""
 
 
@@ -33,9 +33,9 @@ class DirectRelay:
     def __init__(self, authorities: Mapping[CertificateType, Authority]) -> None:
         self._authorities = authorities
 
-    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises the authority's exceptions."""
-        return self._authorities[kind].issue(request)
+        return self._authorities[kind].issue(request, profile)
 
 
 class RelayFault(Enum):
@@ -54,14 +54,14 @@ class FaultyRelay:
         self._inner = inner
         self._script = iter(script)
 
-    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises RelayFailed and the authority's exceptions."""
         fault = next(self._script, RelayFault.NONE)
         if fault is RelayFault.REQUEST_LOST:
             raise RelayFailed("the request was lost on the way to the authority; the case can be resumed")
-        certificate = self._inner.send(kind, request)
+        certificate = self._inner.send(kind, request, profile)
         if fault is RelayFault.REPLY_LOST:
             raise RelayFailed("the authority's reply was lost on the way back; the case can be resumed")
         if fault is RelayFault.SENT_TWICE:
-            return self._inner.send(kind, request)
+            return self._inner.send(kind, request, profile)
         return certificate

@@ -23,22 +23,24 @@ class SignerStore:
             sa.Column("key", sa.LargeBinary, nullable=False),
         )  # fmt: skip
 
-    def signers(self, store: Store, keys: KeySource, municipality: MunicipalityCode) -> CardSigners:
-        """Return the signers for the cards of a municipality."""
+    def signers(
+        self, store: Store, keys: KeySource, municipality: MunicipalityCode, generation: int = 0
+    ) -> CardSigners:
+        """Return the signers for the cards of a municipality. Each generation has keys of its own, which come from
+        `keys` at first use."""
 
-        def signer(name: str, generation: str = "001") -> CertificateSigner:
-            return CertificateSigner(
-                key_id(name, generation), PrivateKey(self._key(store, keys, f"{name}/{generation}"))
-            )
+        def signer(name: str, first: int = 1) -> CertificateSigner:
+            number = f"{first + generation:03d}"
+            return CertificateSigner(key_id(name, number), PrivateKey(self._key(store, keys, f"{name}/{number}")))
 
         return CardSigners(
             chip_root=signer(CHIP_ROOT),
             text_issuer=signer(TEXT_ISSUER),
             visual_issuer=signer(VISUAL_ISSUER),
             # Subjects seen on real cards are the municipality's code, two more digits, and a running number.
-            municipality_chip=signer(f"{municipality}20", "000"),
-            municipality_visual=signer(f"{municipality}21", "000"),
-            municipality_text=signer(f"{municipality}31", "000"),
+            municipality_chip=signer(f"{municipality}20", 0),
+            municipality_visual=signer(f"{municipality}21", 0),
+            municipality_text=signer(f"{municipality}31", 0),
         )
 
     def _key(self, store: Store, keys: KeySource, name: str) -> bytes:

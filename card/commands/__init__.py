@@ -9,7 +9,7 @@ from kazashi.card.commands.authentication import external_authenticate, get_chal
 from kazashi.card.commands.issuer import issuer_only, last_command_indicator, set_public_ic_key, set_session_key
 from kazashi.card.commands.reading import get_data, read_binary, read_record
 from kazashi.card.commands.selection import select
-from kazashi.card.commands.signing import compute_digital_signature
+from kazashi.card.commands.signing import compute_digital_signature, perform_security_operation
 from kazashi.card.commands.verification import change_key, change_reference_data, verify
 from kazashi.card.instruction import Instruction
 from kazashi.card.rule import RuledResponse
@@ -39,3 +39,9 @@ HANDLERS: dict[int, Handler] = {
     Instruction.LAST_COMMAND_INDICATOR: last_command_indicator,
 }
 """Handlers by class and instruction. A handler returns its response, or raises CommandRejected."""
+
+ELLIPTIC_HANDLERS: dict[int, Handler] = {
+    **{known: handler for known, handler in HANDLERS.items() if known != Instruction.COMPUTE_DIGITAL_SIGNATURE},
+    Instruction.PERFORM_SECURITY_OPERATION: perform_security_operation,
+}
+"""The handlers of a card with EC keys."""

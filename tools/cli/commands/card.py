@@ -25,11 +25,14 @@ def card() -> None:
               default="plain", show_default=True, help="One of the ATRs observed at real cards' contacts.")  # fmt: skip
 @click.option("--length-form", type=click.Choice(["82", "81"]), default="82", show_default=True,
               help="The form of lengths from 128 to 255 in the text application (docs/differences.md).")  # fmt: skip
+@click.option("--model", type=click.Choice(["card", "next"]), default="card", show_default=True,
+              help="Today's card, or the next one (docs/next-card.md).")  # fmt: skip
 @replies
 @click.pass_context
 def card_new(
-    context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str
-) -> Reply:
+    context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str,
+    model: str,
+) -> Reply:  # fmt: skip
     """Issue a card to a resident.
 
     RESIDENT is in the registry, or one of the sample residents (`kazashi card list --samples` shows them).
@@ -45,6 +48,7 @@ def card_new(
         password=password,
         atr=atr,
         length_form=int(length_form, 16),
+        model=model,
     )
     description = described(world_of(context), name or resident)
     return Reply(description, _card_in_words(description))
@@ -163,6 +167,7 @@ def made(
     password: str = "ABC123",
     atr: str = "plain",
     length_form: int = 0x82,
+    model: str = "card",
 ) -> None:
     """Make a card for `resident`, which must not exist yet. Without `resident`, make the card only if it does not
     exist, for the resident with the card's name as alias.
@@ -189,8 +194,9 @@ def made(
     from kazashi.assembly.cards import make_card
 
     make_card(
-        institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr, length_form=length_form
-    )
+        institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr, length_form=length_form,
+        model=model,
+    )  # fmt: skip
 
 
 def _card_in_words(described: dict[str, Any]) -> str:
