@@ -154,6 +154,7 @@ def test_waiting_messages_and_records_are_sent_after_a_migration(world: World) -
     assert client is not None
     assert client.redirects == ("https://shop.example/back",)
     assert client.pkce, "clients of before need PKCE, as they did"
+    assert client.algorithm == "RS256"
 
 
 def test_every_store_that_is_opened_gets_a_version(world: World) -> None:
