@@ -57,7 +57,7 @@ class PythonClient:
 
 
 def verified(token: str, jwks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and claims of a JWT whose signature is by the key that its header names. ES384 is verified by joserfc."""
+    """The header and claims of a JWT signed by the key that its header names. ES384 is verified by joserfc."""
     parts = token.split(".")
     header, claims = (json.loads(decoded(part)) for part in parts[:2])
     (key,) = (key for key in jwks["keys"] if key["kid"] == header["kid"])
