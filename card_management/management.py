@@ -18,7 +18,7 @@ from kazashi.card.image import DamagedImage, ImageExists, ImageMissing
 from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
 from kazashi.card_management.consequence import CardState, consequence
 from kazashi.card_management.keys_in_progress import KeysInProgress
-from kazashi.card_management.models import CARD, CardModel
+from kazashi.card_management.models import CARD, IssuedModel
 from kazashi.card_management.order import Order, image_path
 from kazashi.card_management.production import CardProduction, RenewalRejected
 from kazashi.card_management.records import MIGRATIONS, CardRecords
@@ -122,7 +122,7 @@ class CardManagement:
         with self.store.reading() as connection:
             return CardState(self._records.card(connection, name).state)
 
-    def vouchers(self, municipality: MunicipalityCode, model: CardModel = CARD) -> CardSigners:
+    def vouchers(self, municipality: MunicipalityCode, model: IssuedModel = CARD) -> CardSigners:
         """Return the signers of the card-verifiable certificates on a municipality's cards of a model, created at first
         use."""
         keys = self._production.key_source(model)

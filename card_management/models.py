@@ -11,8 +11,8 @@ from kazashi.jpki.profile import EMULATED, NEXT, Profile
 
 
 @dataclass(frozen=True)
-class CardModel:
-    """A model of card. `name` is its name in orders and on the command line, and `generation` that of its signers."""
+class IssuedModel:
+    """A model of card that is issued. `name` is its name in orders and on the command line, and `generation` that of its signers."""
 
     name: str
     device: DeviceModel
@@ -20,17 +20,17 @@ class CardModel:
     generation: int
 
 
-CARD = CardModel("card", INDIVIDUAL_NUMBER_CARD, EMULATED, 0)
+CARD = IssuedModel("card", INDIVIDUAL_NUMBER_CARD, EMULATED, 0)
 """Today's card."""
 
-NEXT_MODEL = CardModel("next", NEXT_CARD, NEXT, 1)
+NEXT_MODEL = IssuedModel("next", NEXT_CARD, NEXT, 1)
 """The next card (docs/next-card.md)."""
 
 MODELS_OF_CARDS = {model.name: model for model in (CARD, NEXT_MODEL)}
 """Models by name."""
 
 
-def card_model(device: DeviceModel) -> CardModel:
+def card_model(device: DeviceModel) -> IssuedModel:
     """Return the model with a device's applications. Raises ValueError if no card is issued with them."""
     for model in MODELS_OF_CARDS.values():
         if model.device is device:

@@ -15,7 +15,7 @@ from kazashi.card.key import PrivateKey
 from kazashi.card_management.case import IssuanceCase
 from kazashi.card_management.description import description, holder_of
 from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
-from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, CardModel, card_model
+from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, IssuedModel, card_model
 from kazashi.card_management.order import image_path
 from kazashi.card_management.relay import Relay, RelayFailed
 from kazashi.jpki.profile import Algorithm, CertificateType
@@ -44,7 +44,7 @@ class CardProduction:
 
     def __init__(
         self, world: World, authorities: Mapping[CertificateType, Authority], relay: Relay,
-        vouchers: Callable[[MunicipalityCode, CardModel], CardSigners],
+        vouchers: Callable[[MunicipalityCode, IssuedModel], CardSigners],
     ) -> None:  # fmt: skip
         self._world = world
         self._authorities = authorities
@@ -179,13 +179,13 @@ class CardProduction:
         issued = self._authorities[kind].of_medium(number)
         return issued[-1] if issued else None
 
-    def key_source(self, model: CardModel) -> KeySource:
+    def key_source(self, model: IssuedModel) -> KeySource:
         """Return the source of the keys of a model's cards."""
         return self._world.keys if model.profile.algorithm is Algorithm.RSA_2048 else self._world.p384_keys
 
     def _certified(
         self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest,
-        model: CardModel,
+        model: IssuedModel,
     ) -> bytes:  # fmt: skip
         request = replace(
             request,
@@ -201,7 +201,7 @@ class CardProduction:
 
     def _certificates(
         self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime,
-        model: CardModel,
+        model: IssuedModel,
     ) -> CardCertificates:  # fmt: skip
         roots = {kind: self._authorities[kind].issuing(issued, model.profile).certificate for kind in CertificateType}
         return CardCertificates(
