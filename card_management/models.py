@@ -12,8 +12,8 @@ from kazashi.jpki.profile import EMULATED, NEXT, Profile
 
 @dataclass(frozen=True)
 class IssuedModel:
-    """A model of card that is issued. `name` is its name in orders and on the command line, and `generation` that of its
-    signers."""
+    """A model of card that is issued. `name` is its name in orders and on the command line, and `generation` that of
+    its signers."""
 
     name: str
     device: DeviceModel
