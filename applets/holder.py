@@ -13,7 +13,8 @@ from kazashi.card.key import PrivateKey
 class Holder:
     """The holder as on the card surface.
 
-    `birth` is YYYYMMDD, `birth_in_era_years` is YYMMDD, and `sex` is one digit: 1, 2, 9 or 0.
+    `birth` is YYYYMMDD, `birth_in_era_years` is YYMMDD, and `sex` is one digit: 1, 2, 9 or 0. `kana` is the reading of
+    the name (振り仮名), and `latin` the name in Latin letters; only the next card shows them.
     """
 
     name: str
@@ -23,13 +24,16 @@ class Holder:
     sex: str
     individual_number: str
     municipality_code: str
+    kana: str = ""
+    latin: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class CardData:
     """The card's own data: expiry (YYYYMMDD), four-digit security code, 15-digit serial number, and contact ATR.
 
-    `length_form` is the first byte of the lengths of text objects of 128 to 255 bytes: 0x82 or 0x81.
+    `length_form` is the first byte of the lengths of text objects of 128 to 255 bytes: 0x82 or 0x81. The next card
+    has a `reference_number` of six digits (照合番号) instead of the security code.
     """
 
     expiry: str
@@ -37,6 +41,7 @@ class CardData:
     serial: str
     contact_atr: bytes
     length_form: int = 0x82
+    reference_number: str = ""
 
     def reference_number_b(self, holder: Holder) -> str:
         """Return 照合番号B: the date of birth in era years, the card's year of expiry, and the security code."""

@@ -22,6 +22,7 @@ from kazashi.applets.applet import CONTACT_ATR, Applet
 from kazashi.applets.holder import Personalisation
 from kazashi.applets.juki_card import JUKI_CARD
 from kazashi.applets.model import DeviceModel
+from kazashi.applets.next_card import NEXT_CARD
 from kazashi.card.card import NO_APPLICATION, Card
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.file import Application
@@ -37,7 +38,7 @@ INDIVIDUAL_NUMBER_CARD = DeviceModel(
 PHONE = DeviceModel("phone", (phone.APPLET,))
 """A phone's secure element has the JPKI application only (docs/phone.md)."""
 
-MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD, JUKI_CARD, PHONE)}
+MODELS = {model.name: model for model in (INDIVIDUAL_NUMBER_CARD, JUKI_CARD, PHONE, NEXT_CARD)}
 """All models by name. A card image without the text MODEL_TEXT is an individual number card."""
 
 MODEL_TEXT = "model"
@@ -64,16 +65,21 @@ def install(
             {Reference(aid, fid): pin for aid, written in contents.items() for fid, pin in written.pins.items()}
         )
     initial = applications[0] if manager is not None else NO_APPLICATION
-    return Card(applications, store, contact_atr, initial, model.atqb)
+    return Card(applications, store, contact_atr, initial, model.atqb, model.is_elliptic)
 
 
 def all_applets(loaded: Sequence[Applet] = ()) -> tuple[Applet, ...]:
-    """Return the applications of all models, and those that are `loaded` into a free area. Of several with one AID, the
-    first stands for all: they differ in access rules and contents, and name their files alike."""
+    """Return the applications of all models, and those that are `loaded` into a free area.
+
+    Several with one AID are one here, with the name and the rules of the first and the files of all: files that they
+    have in common have one name.
+    """
     declared = {bytes(applet.aid): applet for applet in loaded}
     for model in MODELS.values():
         for applet in (*model.applets, *model.additions):
-            declared.setdefault(bytes(applet.aid), applet)
+            known = declared.setdefault(bytes(applet.aid), applet)
+            more = tuple(file for file in applet.files if file not in known.files)
+            declared[bytes(applet.aid)] = replace(known, files=known.files + more)
     return tuple(declared.values())
 
 

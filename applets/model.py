@@ -14,13 +14,15 @@ class DeviceModel:
     """A model of card or phone; `name` is what a card image calls it.
 
     Every device of the model has the `applets`. `additions` are those that a device gets later, or only if its holder
-    asks for them. A partial AID is matched in the order in which an image has its applications. `atqb` is as in `Card`.
+    asks for them. A partial AID is matched in the order in which an image has its applications. `atqb` and
+    `is_elliptic` are as in `Card`.
     """
 
     name: str
     applets: tuple[Applet, ...]
     additions: tuple[Applet, ...] = ()
     atqb: bytes = b""
+    is_elliptic: bool = False
 
     def applications(self, contents: CardContents) -> tuple[Application, ...]:
         """Return a device's applications in the order of their contents.

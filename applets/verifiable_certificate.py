@@ -1,5 +1,8 @@
 """Card-verifiable certificates, the compact format for the certificates of the card's own keys.
 
+Keys are RSA-2048. On the next card they are P-384, with the public point in the data object 86 (ISO 7816-8; BSI
+TR-03110 part 3, D.3.3) in the place of exponent and modulus.
+
 The private keys of the real trust anchors are not public. The emulated certificates chain to the world's own anchors,
 whose identifiers begin with 9 (production: 5, test cards: 6).
 """
@@ -8,7 +11,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
 
 from cryptography.hazmat.primitives.asymmetric import rsa
 
@@ -16,6 +18,7 @@ from kazashi.card.key import PrivateKey
 from kazashi.card.tlv import Tlv
 from kazashi.card.verifiable import BODY, CERTIFICATE, EXPONENT, MODULUS, SIGNATURE
 
+POINT = 0x86
 LONG = 3
 """The `Tlv` width of the length fields that the card always writes as 82 hh ll, whatever the length."""
 
@@ -40,8 +43,8 @@ def key_id(name: str, generation: str = "001", pad: bytes = bytes(4)) -> bytes:
 
 
 def public_key(key: PrivateKey) -> bytes:
-    """Return the exponent and modulus of an RSA-2048 key as the card writes them, 265 bytes."""
-    return public_numbers(key.public_numbers)
+    """Return the exponent and modulus of an RSA-2048 key as the card writes them, 265 bytes, or an EC key's point."""
+    return Tlv(POINT, key.public_point).encode() if key.is_elliptic else public_numbers(key.public_numbers)
 
 
 def public_numbers(numbers: rsa.RSAPublicNumbers) -> bytes:
@@ -60,19 +63,19 @@ class CertificateSigner:
     key: PrivateKey
 
     def sign(self, message: bytes) -> bytes:
-        """Return a signature of 256 bytes, RSA PKCS#1 v1.5 with SHA-256."""
-        return self.key.sign_digest(sha256(message).digest())
+        """Return a signature: 256 bytes, RSA PKCS#1 v1.5 with SHA-256, or 96 bytes, ECDSA with SHA-384."""
+        return self.key.sign(message)
 
 
 def certificate(issuer: CertificateSigner, subject_id: bytes, subject_key: PrivateKey) -> Tlv:
-    """Return a certificate of a key on a card, 568 bytes."""
+    """Return a certificate of a key on a card; with RSA keys, it has 568 bytes."""
     return certified(issuer, subject_id, public_key(subject_key))
 
 
 def certified(issuer: CertificateSigner, subject_id: bytes, subject_key: bytes) -> Tlv:
-    """Return a certificate of a public key in the card's form (`public_key`), 568 bytes.
+    """Return a certificate of a public key in the card's form (`public_key`).
 
-    The signature covers the 297-byte value of its body, not the body's header.
+    The signature covers the value of its body, not the body's header.
     """
     body = issuer.id + subject_id + subject_key
     return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, _signature(issuer.key.pkcs8, body), LONG)], LONG)
@@ -81,4 +84,4 @@ def certified(issuer: CertificateSigner, subject_id: bytes, subject_key: bytes) 
 @lru_cache(maxsize=256)
 def _signature(issuer: bytes, body: bytes) -> bytes:
     # All cards of a municipality have the same certificates of its keys.
-    return PrivateKey(issuer).sign_digest(sha256(body).digest())
+    return PrivateKey(issuer).sign(body)

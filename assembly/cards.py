@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date, datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kazashi.applets.applet import Applet
 from kazashi.applets.free_area import loaded_applets
-from kazashi.applets.install import structure
+from kazashi.applets.install import model_of, with_loaded
+from kazashi.applets.model import DeviceModel
 from kazashi.assembly.errors import UsageError
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
@@ -35,9 +34,9 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
     """
     try:
         contents, about = read_image(image_path(world, name))
-        own = loaded_applets(about)
-        described: dict[str, Any] = {**without_applications(about), "tries left": _retries_left(contents, own)}
-        if own:
+        model = with_loaded(model_of(about), about)
+        described: dict[str, Any] = {**without_applications(about), "tries left": _retries_left(model, contents)}
+        if loaded_applets(about):
             described["applications"] = [row.as_dict() for row in applications_in(about)]
         return described
     except (ValueError, KeyError, ImageMissing, ImageUnreadable, DamagedImage) as error:
@@ -48,19 +47,18 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
         raise (UsageError(str(error)) if isinstance(error, ValueError) else error) from None
 
 
-def _retries_left(contents: CardContents, loaded: Sequence[Applet]) -> dict[str, str]:
+def _retries_left(model: DeviceModel, contents: CardContents) -> dict[str, str]:
     """The retry counters by application and PIN: "2 of 3"."""
     return {
         f"{application.name} {application.files[fid].name}": f"{pin.tries_left} of {pin.tries}"
-        for application in structure(loaded)
-        if application.aid in contents
+        for application in model.applications(contents)
         for fid, pin in contents[application.aid].pins.items()
     }
 
 
 def make_card(
     institutions: Institutions, name: str, resident: str, *, pin: str = "1234", password: str = "ABC123",
-    atr: str = "plain", length_form: int = 0x82, photo: bytes | None = None,
+    atr: str = "plain", length_form: int = 0x82, photo: bytes | None = None, model: str = "card",
 ) -> Path:  # fmt: skip
     """Issue a card to a person in the registry or to a sample resident, and return the path of its image.
 
@@ -70,7 +68,7 @@ def make_card(
     photograph = checked(name, pin, password, photo)
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
     pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
-    order = replace(order, pins=pins, length_form=length_form, photograph=photograph)
+    order = replace(order, pins=pins, length_form=length_form, photograph=photograph, model=model)
     return institutions.cards.issue(name, order)
 
 

@@ -19,7 +19,8 @@ class Card:
     `applications` are in the order in which a partial AID is matched. `contact_atr` is the ATR at the contacts,
     including TS; it is empty for a device without contacts. `initial` is the application that is current after
     power-up: the card manager, or NO_APPLICATION on a device without one. `atqb` is what the card itself puts into its
-    answer to a Type B request, seven bytes; if it is empty, the reader's interface has a usual one.
+    answer to a Type B request, seven bytes; if it is empty, the reader's interface has a usual one. `is_elliptic` is
+    whether the card has EC keys, and with them another command for signatures.
     """
 
     applications: tuple[Application, ...]
@@ -27,3 +28,4 @@ class Card:
     contact_atr: bytes
     initial: Application
     atqb: bytes = b""
+    is_elliptic: bool = False

@@ -8,7 +8,7 @@ import os
 from kazashi.card.access import ISO_RESET, Loss, SecurityPolicy, SessionEvent
 from kazashi.card.apdu import TOO_SHORT, CommandApdu
 from kazashi.card.card import Card
-from kazashi.card.commands import HANDLERS
+from kazashi.card.commands import ELLIPTIC_HANDLERS, HANDLERS
 from kazashi.card.instruction import CommandClass
 from kazashi.card.rejection import (
     CommandRejected,
@@ -35,6 +35,7 @@ _INTERNAL_ERROR = ruled(
 
 # Every command is looked up here, and a plain int is found twice as fast as an enum member.
 _HANDLERS = {int(instruction): handler for instruction, handler in HANDLERS.items()}
+_ELLIPTIC_HANDLERS = {int(instruction): handler for instruction, handler in ELLIPTIC_HANDLERS.items()}
 
 
 class NotPowered(RuntimeError):
@@ -53,6 +54,7 @@ class Chip:
         self._chance = chance
         self._policy = policy
         self._session: Session | None = None
+        self._handlers = _ELLIPTIC_HANDLERS if card.is_elliptic else _HANDLERS
 
     @property
     def powered(self) -> bool:
@@ -92,7 +94,7 @@ class Chip:
         try:
             if len(raw) < 4:
                 raise WrongLength(TOO_SHORT, RuleSource.ISO_LENGTHS)
-            handler = _HANDLERS.get(raw[0] << 8 | raw[1])
+            handler = self._handlers.get(raw[0] << 8 | raw[1])
             if handler is None:
                 return _UNKNOWN[raw[0]]
             return handler(session, CommandApdu.parse(raw))

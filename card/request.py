@@ -97,6 +97,11 @@ def compute_digital_signature(reference: int, data: bytes, *, way: int = 0x00) -
     return _command(Instruction.COMPUTE_DIGITAL_SIGNATURE, way, _reference(reference), data, _MAX_LE)
 
 
+def sign_hash(digest: bytes) -> bytes:
+    """PERFORM SECURITY OPERATION: an ECDSA signature over a SHA-384 hash with the current file, an EC key."""
+    return _command(Instruction.PERFORM_SECURITY_OPERATION, 0x9E, 0x9A, digest, _MAX_LE)
+
+
 def internal_authenticate(reference: int, challenge: bytes) -> bytes:
     """INTERNAL AUTHENTICATE: a signature over a challenge (1 to 255 bytes)."""
     return _command(Instruction.INTERNAL_AUTHENTICATE, 0x00, _reference(reference), challenge, _MAX_LE)

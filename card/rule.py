@@ -36,6 +36,7 @@ class RuleSource(StrEnum):
     ISO_GET_CHALLENGE = "ISO 7816-4, 11.6.3"
     ISO_EXTERNAL_AUTHENTICATE = "ISO 7816-4, 11.6.4"
     ISO_VERIFY = "ISO 7816-4, 11.6.6"
+    ISO_SIGNATURE = "ISO 7816-8, COMPUTE DIGITAL SIGNATURE operation"
     ISO_T0 = "ISO 7816-3, 12.2"
     PCSC_READER_COMMANDS = "PC/SC part 3, 3.2.2.1"
 
@@ -65,6 +66,7 @@ class RuleSource(StrEnum):
     MISSING_KEY = _CHOSEN + "a key file without a key"
     EXTERNAL_AUTHENTICATION = _CHOSEN + "EXTERNAL AUTHENTICATE"
     ISSUER_COMMANDS = _CHOSEN + "the issuer's system commands (`80 06`, `80 50`, `80 52`, `80 54`, `80 8A`)"
+    NEXT_CARD_SIGNATURE = _CHOSEN + "the next card's command for signatures"
     TERMINALS = _CHOSEN + "PIN-less authentication at medical terminals (`80 A2`)"
 
     EMULATION = "docs/errors.md, Status words"

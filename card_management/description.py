@@ -5,8 +5,11 @@ from __future__ import annotations
 from datetime import date
 
 from kazashi.applets.holder import Holder, Personalisation
+from kazashi.applets.install import MODEL_TEXT
+from kazashi.card_management.models import NEXT_MODEL
 from kazashi.card_management.order import Order
-from kazashi.resident_registry.resident import ResidencyStatus, Resident
+from kazashi.resident_registry.resident import FULL_WIDTH_SPACE, Name, ResidencyStatus, Resident
+from kazashi.resident_registry.romaji import romaji
 from kazashi.world.clock import JST
 
 FURIGANA_ON_CARDS = date(2026, 6, 1)
@@ -23,6 +26,8 @@ def holder_of(resident: Resident) -> Holder:
         sex=resident.sex.value,
         individual_number=resident.individual_number or "",
         municipality_code=resident.municipality.code,
+        kana=resident.name.kana,
+        latin=latin_name(resident.name),
     )
 
 
@@ -40,18 +45,32 @@ def described_holder(resident: Resident, day: date) -> dict[str, str]:
     return texts
 
 
+def latin_name(name: Name) -> str:
+    """Return a name in Latin letters as the next card shows it, with the family name in capitals; empty if the reading
+    is not known."""
+    family, _, given = name.kana.partition(FULL_WIDTH_SPACE)
+    parts = [romaji(family, name.family).upper(), romaji(given, name.given)]
+    return " ".join(part for part in parts if part)
+
+
 def description(order: Order, resident: Resident, data: Personalisation) -> dict[str, str]:
     """Return the texts about a card that its image has and lists show. The PINs are the initial ones."""
     holder = described_holder(resident, order.issued.astimezone(JST).date())
+    pins = {
+        "authentication PIN": order.pins.authentication,
+        "signature password": order.pins.signature if data.certificates.signature else "",
+    }
+    if order.model == NEXT_MODEL.name:
+        numbers = {MODEL_TEXT: NEXT_MODEL.device.name, "reference number": data.card.reference_number}
+    else:
+        numbers = numbers_of_holder(data.card.reference_number_b(data.holder), data.holder)
+        pins |= {"text PIN": order.pins.text, "juki PIN": order.pins.juki}
     return {
         "resident": resident.alias,
         **{name: value for name, value in holder.items() if value},
         "individual number": data.holder.individual_number,
-        **numbers_of_holder(data.card.reference_number_b(data.holder), data.holder),
-        "authentication PIN": order.pins.authentication,
-        "signature password": order.pins.signature if data.certificates.signature else "",
-        "text PIN": order.pins.text,
-        "juki PIN": order.pins.juki,
+        **numbers,
+        **pins,
         "card number": data.card.serial,
         "issued": order.issued.astimezone(JST).isoformat(),
         "expiry": data.card.expiry,

@@ -28,6 +28,7 @@ from kazashi.card_management.application import (
 from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
 from kazashi.card_management.consequence import CardState, consequence
 from kazashi.card_management.keys_in_progress import KeysInProgress
+from kazashi.card_management.models import CARD, IssuedModel
 from kazashi.card_management.order import DEFAULT_LENGTH_FORM, Order, image_path
 from kazashi.card_management.production import CardProduction, RenewalRejected
 from kazashi.card_management.records import MIGRATIONS, CardRecords
@@ -223,9 +224,11 @@ class CardManagement:
         with self.store.reading() as connection:
             return ResidentRecordCode(self._records.card(connection, name).holder)
 
-    def vouchers(self, municipality: MunicipalityCode) -> CardSigners:
-        """Return the signers of the card-verifiable certificates on a municipality's cards, created at first use."""
-        return self._signers.signers(self.store, self._world.keys, municipality)
+    def vouchers(self, municipality: MunicipalityCode, model: IssuedModel = CARD) -> CardSigners:
+        """Return the signers of the card-verifiable certificates on a municipality's cards of a model, created at first
+        use."""
+        keys = self._production.key_source(model)
+        return self._signers.signers(self.store, keys, municipality, model.generation)
 
     @property
     def terminal_authority(self) -> CertificateSigner:

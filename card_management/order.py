@@ -11,6 +11,7 @@ from typing import Any
 from kazashi.applets.holder import Pins
 from kazashi.card.atr import DEFAULT_CONTACT_ATR
 from kazashi.card_management.circumstances import CIRCUMSTANCES, ORDINARY
+from kazashi.card_management.models import CARD
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.home import World
@@ -23,7 +24,8 @@ DEFAULT_LENGTH_FORM = 0x82
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, the
-    form of the lengths of its texts (`CardData.length_form`), and the photograph (JPEG 2000; empty: one is drawn).
+    form of the lengths of its texts (`CardData.length_form`), the photograph (JPEG 2000; empty: one is drawn),
+    and the name of its model in `MODELS_OF_CARDS`.
 
     A card is made when its instant of issue has come. It replaces the card named `replaces`, if any.
     """
@@ -35,6 +37,7 @@ class Order:
     length_form: int = DEFAULT_LENGTH_FORM
     replaces: str = ""
     photograph: bytes = b""
+    model: str = CARD.name
 
     def as_dict(self) -> dict[str, Any]:
         """Return the order as JSON-compatible values, without the resident record code, which has its own column."""
@@ -44,6 +47,7 @@ class Order:
             "contact_atr": self.contact_atr.hex(),
             "length_form": self.length_form,
             "replaces": self.replaces,
+            "model": self.model,
             "pins": [pins.authentication, pins.signature, pins.text, pins.juki, pins.tries_left],
             "photograph": b64encode(self.photograph).decode("ascii"),
         }
@@ -59,6 +63,7 @@ class Order:
             document.get("length_form", DEFAULT_LENGTH_FORM),  # absent from the orders of earlier versions
             document.get("replaces", ""),
             b64decode(document.get("photograph", "")),
+            document.get("model", CARD.name),
         )
 
 

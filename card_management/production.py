@@ -18,9 +18,10 @@ from kazashi.card_management.case import CaseType, IssuanceCase
 from kazashi.card_management.description import description, holder_of, numbers_of_holder
 from kazashi.card_management.entries import entered, new_entries
 from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
+from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, IssuedModel, card_model
 from kazashi.card_management.order import image_path
 from kazashi.card_management.relay import Relay, RelayFailed
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import Algorithm, CertificateType
 from kazashi.jpki.state import CertificateState, Reason
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
@@ -30,6 +31,7 @@ from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.clock import JST
 from kazashi.world.home import World
+from kazashi.world.key_source import KeySource
 
 SENDINGS = 5
 """How often a request is sent before the case is left open for later."""
@@ -40,11 +42,12 @@ class RenewalRejected(Exception):
 
 
 class CardProduction:
-    """Makes cards, and renews the certificates on them. `vouchers` returns the signers of a municipality's cards."""
+    """Makes cards, and renews the certificates on them. `vouchers` returns the signers of a municipality's cards
+    of a model."""
 
     def __init__(
         self, world: World, authorities: Mapping[CertificateType, Authority], relay: Relay,
-        vouchers: Callable[[MunicipalityCode], CardSigners],
+        vouchers: Callable[[MunicipalityCode, IssuedModel], CardSigners],
     ) -> None:  # fmt: skip
         self._world = world
         self._authorities = authorities
@@ -58,7 +61,9 @@ class CardProduction:
         """
         order = case.order
         day = order.issued.astimezone(JST).date()
-        ends = card_end(day, resident.birth)
+        model = MODELS_OF_CARDS[order.model]
+        term = model.profile.term
+        ends = card_end(day, resident.birth, term)
         rng = self._world.random_stream("card", case.name, order.issued.isoformat())
         card = CardData(
             expiry=f"{ends:%Y%m%d}",
@@ -66,24 +71,27 @@ class CardProduction:
             serial=f"4{rng.randrange(10**14):014d}",
             contact_atr=order.contact_atr,
             length_form=order.length_form,
+            reference_number=f"{rng.randrange(10**6):06d}" if model is NEXT_MODEL else "",
         )
-        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self._world.keys)
+        keys = keys_in_progress.keys(KEYS_OF_A_CARD, self.key_source(model))
         kinds = [
             kind
             for kind in CertificateType
             if kind is CertificateType.AUTHENTICATION or resident.birth.age_on(day) >= SIGNATURE_AGE
         ]
-        not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end)
+        not_after = certificate_end(order.issued, resident.birth, ends, resident.stay_end, term=term)
         request = CertificateRequest(
             resident=resident, certification_request=b"", not_before=order.issued, not_after=not_after,
             medium_id=card.serial,
         )  # fmt: skip
-        certificates = {kind: self._certified(case, kind, keys, request) for kind in kinds}
+        certificates = {kind: self._certified(case, kind, keys, request, model) for kind in kinds}
         data = Personalisation(
             holder=holder_of(resident),
             card=card,
-            certificates=self._certificates(certificates, {kind: keys[kind.code] for kind in kinds}, order.issued),
-            vouchers=self._vouchers(resident.municipality.code),
+            certificates=self._certificates(
+                certificates, {kind: keys[kind.code] for kind in kinds}, order.issued, model
+            ),
+            vouchers=self._vouchers(resident.municipality.code, model),
             keys=ChipKeys(
                 text=PrivateKey(keys["text"]),
                 text_session=PrivateKey(keys["text session"]),
@@ -96,7 +104,7 @@ class CardProduction:
         )
         path = image_path(self._world, case.name)
         if not path.exists():  # it exists if the case was interrupted after its card was written
-            write_image(path, personalise(data), description(order, resident, data))
+            write_image(path, personalise(data, model.device), description(order, resident, data))
         return {"number": card.serial, "expires": ends.isoformat()}
 
     def renewable(self, case: CaseType, number: str, resident: Resident) -> list[CertificateType]:
@@ -129,7 +137,7 @@ class CardProduction:
             ):
                 yield kind, None
                 continue
-            opens = renewal_opens(latest.not_after)
+            opens = self._opens(kind, latest)
             yield kind, None if case is CaseType.RENEWAL and opens <= day else opens
 
     def new_entries(self, name: str, resident: Resident) -> dict[str, str]:
@@ -141,6 +149,10 @@ class CardProduction:
         if not has_holder_data(contents):
             return {}
         return new_entries(contents, about, resident, self._world.clock.now().astimezone(JST).date())
+
+    def _opens(self, kind: CertificateType, issued: Issued) -> date:
+        """The first day on which a certificate can be renewed."""
+        return renewal_opens(issued.not_after, self._authorities[kind].profile_of(issued).term)
 
     def renew(
         self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
@@ -154,31 +166,31 @@ class CardProduction:
         """
         path = image_path(self._world, case.name)
         contents, about = read_image(path)
+        model = card_model(model_of(about))
         last_day = datetime.strptime(about["expiry"], "%Y%m%d").date()
         if last_day < case.order.issued.astimezone(JST).date():
             raise RenewalRejected(f"the card {case.name!r} expired on {last_day}; order a new one")
         rewritten: CardContents = {}
         texts: dict[str, str] = {}
         if renews := settled(about["card number"]):
-            written = self._renewed(case, resident, keys_in_progress, renews, contents[jpki.AID], about)
+            written = self._renewed(case, resident, keys_in_progress, renews, contents[jpki.AID], about, model)
             rewritten[jpki.AID] = written
             # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
             if written.keys.get(jpki.SIGNATURE_KEY) and not about["signature password"]:
                 texts["signature password"] = case.order.pins.signature
-        model = model_of(about)
         day = case.order.issued.astimezone(JST).date()
         if has_holder_data(contents) and (changes := new_entries(contents, about, resident, day)):
-            holder, signers = holder_of(resident), self._vouchers(resident.municipality.code)
+            holder, signers = holder_of(resident), self._vouchers(resident.municipality.code, model)
             chance = self._world.random_stream("card update", case.name, str(case.position))
-            rewritten |= rewriting(contents, model, holder, signers, chance, length_form)
+            rewritten |= rewriting(contents, model.device, holder, signers, chance, length_form)
             number_b = rewritten[input_support.AID].pins[input_support.NUMBER_B].value.decode("ascii")
             texts |= entered(about, changes, day) | numbers_of_holder(number_b, holder)
         if rewritten:
-            rewrite_applications(path, rewritten, texts, issuer_pins(model))
+            rewrite_applications(path, rewritten, texts, issuer_pins(model.device))
 
     def _renewed(
         self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
-        renews: Mapping[str, int | None], applet: ApplicationContents, about: Mapping[str, str],
+        renews: Mapping[str, int | None], applet: ApplicationContents, about: Mapping[str, str], model: IssuedModel,
     ) -> ApplicationContents:  # fmt: skip
         """Return the contents of the JPKI application with the certificates that a case issues."""
         issued, number, ends = case.order.issued, about["card number"], about["expiry"]
@@ -188,20 +200,25 @@ class CardProduction:
         for kind, certificate_file, key_file in _FILES:
             if applet.keys.get(key_file):
                 certificates[kind], keys[kind] = unfilled(applet.data[certificate_file]), applet.keys[key_file]
-        new_keys = keys_in_progress.keys(list(renews), self._world.keys)
+        new_keys = keys_in_progress.keys(list(renews), self.key_source(model))
         for kind in (item for item in CertificateType if item.code in renews):
             serial = renews[kind.code]
             ended = None if serial is None else self._authorities[kind].find(serial).not_after
-            not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended)
+            not_after = certificate_end(issued, resident.birth, last_day, resident.stay_end, ended, model.profile.term)
             request = CertificateRequest(
                 resident=resident, certification_request=b"", not_before=issued, not_after=not_after, medium_id=number,
                 renews=serial,
             )  # fmt: skip
-            certificates[kind], keys[kind] = self._certified(case, kind, new_keys, request), new_keys[kind.code]
+            certificates[kind] = self._certified(case, kind, new_keys, request, model)
+            keys[kind] = new_keys[kind.code]
         card = CardData(ends, "", number, case.order.contact_atr)
-        vouchers = self._vouchers(resident.municipality.code)
-        renewed = jpki.written(self._certificates(certificates, keys, issued), case.order.pins, card, vouchers)
-        return replace(renewed, objects=applet.objects)
+        vouchers = self._vouchers(resident.municipality.code, model)
+        certified = self._certificates(certificates, keys, issued, model)
+        renewed = jpki.written(certified, case.order.pins, card, vouchers)
+        # The next card has other data in the same application, which stay, and lacks some of the files.
+        declared = {*applet.data, *(file for one in model.device.applets if one.aid == jpki.AID for file in one.files)}
+        data = applet.data | {fid: content for fid, content in renewed.data.items() if fid in declared}
+        return replace(applet, data=data, keys=applet.keys | renewed.keys, pins=renewed.pins)
 
     def revoke(self, number: str) -> None:
         """Revoke the good certificates on a card that another one has replaced. Those on hold stay on hold."""
@@ -216,9 +233,14 @@ class CardProduction:
         issued = self._authorities[kind].of_medium(number)
         return issued[-1] if issued else None
 
+    def key_source(self, model: IssuedModel) -> KeySource:
+        """Return the source of the keys of a model's cards."""
+        return self._world.keys if model.profile.algorithm is Algorithm.RSA_2048 else self._world.p384_keys
+
     def _certified(
-        self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest
-    ) -> bytes:
+        self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest,
+        model: IssuedModel,
+    ) -> bytes:  # fmt: skip
         request = replace(
             request,
             certification_request=certification_request(keys[kind.code]),
@@ -226,21 +248,23 @@ class CardProduction:
         )
         for _ in range(SENDINGS - 1):
             try:
-                return self._relay.send(kind, request)
+                return self._relay.send(kind, request, model.profile)
             except RelayFailed:
                 continue
-        return self._relay.send(kind, request)
+        return self._relay.send(kind, request, model.profile)
 
     def _certificates(
-        self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime
-    ) -> CardCertificates:
+        self, certificates: dict[CertificateType, bytes], keys: dict[CertificateType, bytes], issued: datetime,
+        model: IssuedModel,
+    ) -> CardCertificates:  # fmt: skip
+        roots = {kind: self._authorities[kind].issuing(issued, model.profile).certificate for kind in CertificateType}
         return CardCertificates(
             signature=certificates.get(CertificateType.SIGNATURE),
             signature_key=keys.get(CertificateType.SIGNATURE),
-            signature_authority=self._authorities[CertificateType.SIGNATURE].root(issued),
+            signature_authority=roots[CertificateType.SIGNATURE],
             authentication=certificates.get(CertificateType.AUTHENTICATION),
             authentication_key=keys.get(CertificateType.AUTHENTICATION),
-            authentication_authority=self._authorities[CertificateType.AUTHENTICATION].root(issued),
+            authentication_authority=roots[CertificateType.AUTHENTICATION],
         )
 
 

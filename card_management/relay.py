@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from enum import Enum
 from typing import Protocol
 
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import EMULATED, CertificateType, Profile
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
 
@@ -31,7 +31,7 @@ class RelayDown(RelayFailed):
 class Relay(Protocol):
     """Sends a request to an authority and returns the certificate."""
 
-    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises RelayFailed and the authority's exceptions."""
 
 
@@ -41,9 +41,9 @@ class DirectRelay:
     def __init__(self, authorities: Mapping[CertificateType, Authority]) -> None:
         self._authorities = authorities
 
-    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises the authority's exceptions."""
-        return self._authorities[kind].issue(request)
+        return self._authorities[kind].issue(request, profile)
 
 
 class RelayFault(Enum):
@@ -57,20 +57,22 @@ class RelayFault(Enum):
     """The relay stops after the authority has issued the certificate, and takes no requests for a while."""
 
 
-def send_with(fault: RelayFault, inner: Relay, kind: CertificateType, request: CertificateRequest) -> bytes:
+def send_with(
+    fault: RelayFault, inner: Relay, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED
+) -> bytes:
     """Send a request over a relay that has this fault; return the certificate as DER.
 
     Raises RelayFailed and the authority's exceptions.
     """
     if fault is RelayFault.REQUEST_LOST:
         raise RelayFailed("the request was lost on the way to the authority; the case can be resumed")
-    certificate = inner.send(kind, request)
+    certificate = inner.send(kind, request, profile)
     if fault is RelayFault.REPLY_LOST:
         raise RelayFailed("the authority's reply was lost on the way back; the case can be resumed")
     if fault is RelayFault.CRASH:
         raise RelayDown("the relay crashed before it passed on the authority's reply; the case can be resumed")
     if fault is RelayFault.SENT_TWICE:
-        return inner.send(kind, request)
+        return inner.send(kind, request, profile)
     return certificate
 
 
@@ -81,6 +83,6 @@ class FaultyRelay:
         self._inner = inner
         self._script = iter(script)
 
-    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises RelayFailed and the authority's exceptions."""
-        return send_with(next(self._script, RelayFault.NONE), self._inner, kind, request)
+        return send_with(next(self._script, RelayFault.NONE), self._inner, kind, request, profile)

@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from kazashi.card_management.relay import Relay, RelayBusy, RelayDown, RelayFault, send_with
 from kazashi.card_management.relay_script import RelayPlan, RelayRule, parse_relay_script
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import EMULATED, CertificateType, Profile
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.world.clock import JST, epoch, from_epoch
 from kazashi.world.home import World
@@ -78,12 +78,12 @@ class RelayServer:
         self.sessions = RelaySessions()
         self._parsed: tuple[str, RelayPlan] = ("", RelayPlan())
 
-    def send(self, kind: CertificateType, request: CertificateRequest) -> bytes:
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises RelayBusy, RelayDown, RelayFailed and the authority's
         exceptions."""
         plan = self.plan()
         with self.sessions.session(request.resident.municipality.code, plan):
-            return send_with(self._fault(plan).fault, self._inner, kind, request)
+            return send_with(self._fault(plan).fault, self._inner, kind, request, profile)
 
     def set_script(self, script: str, name: str = "the script") -> None:
         """Set the faults and limits of the relay; an empty script has no faults. The counts begin again.

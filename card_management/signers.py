@@ -30,21 +30,24 @@ class SignerStore:
             sa.Column("key", sa.LargeBinary, nullable=False),
         )  # fmt: skip
 
-    def signers(self, store: Store, keys: KeySource, municipality: MunicipalityCode) -> CardSigners:
-        """Return the signers for the cards of a municipality."""
+    def signers(
+        self, store: Store, keys: KeySource, municipality: MunicipalityCode, generation: int = 0
+    ) -> CardSigners:
+        """Return the signers for the cards of a municipality. Each generation has keys of its own, which come from
+        `keys` at first use."""
 
-        def signer(name: str, generation: str = "001") -> CertificateSigner:
-            return self._signer_of(store, keys, name, generation)
+        def signer(name: str, first: int = 1) -> CertificateSigner:
+            return self._signer_of(store, keys, name, f"{first + generation:03d}")
 
         return CardSigners(
-            terminal_authority=self.terminal_authority(store, keys),
+            terminal_authority=signer(TERMINAL_AUTHORITY),
             chip_root=signer(CHIP_ROOT),
             text_issuer=signer(TEXT_ISSUER),
             visual_issuer=signer(VISUAL_ISSUER),
             # Subjects seen on real cards are the municipality's code, two more digits, and a running number.
-            municipality_chip=signer(f"{municipality}20", "000"),
-            municipality_visual=signer(f"{municipality}21", "000"),
-            municipality_text=signer(f"{municipality}31", "000"),
+            municipality_chip=signer(f"{municipality}20", 0),
+            municipality_visual=signer(f"{municipality}21", 0),
+            municipality_text=signer(f"{municipality}31", 0),
         )
 
     def terminal_authority(self, store: Store, keys: KeySource) -> CertificateSigner:

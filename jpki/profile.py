@@ -87,12 +87,13 @@ class Term:
 
     `root_years` is the lifetime of an authority's own certificate in years. `birthdays` is the number of birthdays
     after which a holder's certificate ends at the latest, and `renewal_months` the number of months before its end in
-    which it can be renewed.
+    which it can be renewed. Cards and certificates end `months_after` months after the last of the birthdays.
     """
 
     root_years: int
     birthdays: int
     renewal_months: int
+    months_after: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ class Profile:
 EMULATED = Profile()
 """The profile of today's cards and phones."""
 
-NEXT = Profile(algorithm=Algorithm.P_384, term=Term(root_years=20, birthdays=10, renewal_months=12))
-"""The profile of the next card. Only its algorithm and its ten-year validity are published; its date and structure are
-not. Names and extensions are therefore those of today. Its roots last twenty years, because they must outlast
-ten-year certificates."""
+NEXT = Profile(algorithm=Algorithm.P_384, term=Term(root_years=20, birthdays=10, renewal_months=12, months_after=1))
+"""The profile of the next card. Published are its algorithm, the ten years of its certificates, the year in which they
+can be renewed, and the end of the card a month after the tenth birthday; its date and structure are not
+(docs/next-card.md). Names and extensions are therefore those of today. Its roots last twenty years, because they must
+outlast ten-year certificates."""

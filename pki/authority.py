@@ -24,10 +24,11 @@ from kazashi.pki.certificate import (
 from kazashi.pki.certificate_database import AUTHORITY_LIST, FULL_LIST, CertificateDatabase, Issued, NoSuchCertificate
 from kazashi.pki.generation import NEXT_GENERATION, Generation, begins, generation_name, issuing_at
 from kazashi.pki.revocation import Revocations
-from kazashi.pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey, new_p384_key
+from kazashi.pki.signing_key import SOFTWARE, SigningKey, SoftwareKey, TokenKey
 from kazashi.pki.validity import anniversary_end
 from kazashi.world.clock import JST, end_of_day, epoch, from_epoch
 from kazashi.world.home import World
+from kazashi.world.key_source import KeySource
 from kazashi.world.rng import secure_random
 
 FIRST_SERIAL = 0x70000001
@@ -143,11 +144,14 @@ class Authority:
     def _new_key(self, name: str, algorithm: Algorithm) -> tuple[str, SigningKey, bytes]:
         keys = self.world.settings.keys
         if keys == SOFTWARE:
-            made = SoftwareKey(self.world.keys.take() if algorithm is Algorithm.RSA_2048 else new_p384_key())
+            made = SoftwareKey(self._source(algorithm).take())
             return keys, made, made.pkcs8
         token = TokenKey(keys, self._label(name), algorithm)
         token.make()
         return keys, token, b""
+
+    def _source(self, algorithm: Algorithm) -> KeySource:
+        return self.world.keys if algorithm is Algorithm.RSA_2048 else self.world.p384_keys
 
     def _label(self, generation: str) -> str:
         # A token may serve several worlds. The seed in the label keeps one world from using another's key.
@@ -269,7 +273,7 @@ class Authority:
 
     def _new_responder(self, connection: sa.Connection, generation: Generation, now: datetime) -> dict[str, Any]:
         profile = generation.profile
-        key = SoftwareKey(self.world.keys.take() if profile.algorithm is Algorithm.RSA_2048 else new_p384_key())
+        key = SoftwareKey(self._source(profile.algorithm).take())
         begin = max(generation.begins, now - _RESPONDER_LEAD)
         end = min(end_of_day(begin.astimezone(JST).date() + timedelta(days=RESPONDER_DAYS - 1)), generation.ends)
         serial = self._serials(connection, 1)[0]
@@ -299,6 +303,10 @@ class Authority:
         ]  # fmt: skip
 
     # Looking certificates up
+
+    def profile_of(self, issued: Issued) -> Profile:
+        """Return the profile of a certificate, which is that of its generation."""
+        return self.profiles[NEXT.algorithm if issued.generation == NEXT_GENERATION else EMULATED.algorithm]
 
     def find(self, serial: int) -> Issued:
         """Return the certificate with a serial number. Raises NoSuchCertificate."""

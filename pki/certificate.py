@@ -64,8 +64,14 @@ class CertificateRequest:
 
     @property
     def digest(self) -> bytes:
-        """A digest of key and holder, which distinguishes requests with the same identifier."""
-        return hashlib.sha256(self.certification_request + self.resident.code.encode()).digest()
+        """A digest of key and holder, which distinguishes requests with the same identifier.
+
+        The signature of an EC key is left out: it is another one each time that the same request is made.
+        """
+        request = x509.load_der_x509_csr(self.certification_request)
+        with_ec_key = request.signature_algorithm_oid == x509.SignatureAlgorithmOID.ECDSA_WITH_SHA384
+        content = request.tbs_certrequest_bytes if with_ec_key else self.certification_request
+        return hashlib.sha256(content + self.resident.code.encode()).digest()
 
     def proven_key(self, algorithm: Algorithm) -> bytes:
         """Return the public key as SubjectPublicKeyInfo.

@@ -64,13 +64,6 @@ class SoftwareKey:
         return self._key.sign(digest, ec.ECDSA(Prehashed(hashes.SHA384())))
 
 
-def new_p384_key() -> bytes:
-    """Generate a P-384 key as PKCS#8 (DER). This is fast, so no stock of keys is kept."""
-    return ec.generate_private_key(ec.SECP384R1()).private_bytes(
-        serialization.Encoding.DER, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-
-
 _DIGEST_INFO_SHA256 = bytes.fromhex("3031300D060960864801650304020105000420")
 
 

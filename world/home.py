@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kazashi.world.atomic_file import create_whole, is_unfinished, make_directory, write_whole
 from kazashi.world.clock import Clock, WorldClock
-from kazashi.world.key_source import KeySource, StockedKeySource
+from kazashi.world.key_source import KeySource, P384KeySource, StockedKeySource
 from kazashi.world.rng import stream
 from kazashi.world.settings import Settings
 
@@ -43,12 +43,16 @@ class WorldMissing(Exception):
 
 @dataclass(frozen=True)
 class World:
-    """A world: its directory, the settings that it was created with, its clock and its source of keys."""
+    """A world: its directory, the settings that it was created with, its clock and its sources of keys.
+
+    `keys` are RSA-2048 keys, `p384_keys` those of the next card and its authorities.
+    """
 
     directory: Path
     settings: Settings
     clock: Clock
     keys: KeySource
+    p384_keys: KeySource = field(default_factory=P384KeySource, repr=False, compare=False)
     _stores: dict[str, Store] = field(default_factory=dict, repr=False, compare=False)
 
     @property

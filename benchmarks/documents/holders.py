@@ -23,10 +23,9 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import EMULATED, NEXT, CertificateType, Medium
 from kazashi.pki.certificate import CertificateRequest
-from kazashi.pki.signing_key import new_p384_key
 from kazashi.world.clock import WorldClock
 from kazashi.world.home import open_world
-from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.key_source import SharedKeySource, generate, new_p384_key
 from kazashi.world.settings import Settings
 
 HOLDERS = {"hanako": EMULATED, "leap-day": EMULATED, "taro": NEXT}

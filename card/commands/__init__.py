@@ -10,7 +10,7 @@ from kazashi.card.commands.issuer import issuer_only, last_command_indicator
 from kazashi.card.commands.reading import get_data, read_binary, read_record
 from kazashi.card.commands.secured import secured, set_session_key
 from kazashi.card.commands.selection import select
-from kazashi.card.commands.signing import compute_digital_signature
+from kazashi.card.commands.signing import compute_digital_signature, perform_security_operation
 from kazashi.card.commands.terminal import external_authenticate, set_public_ic_key
 from kazashi.card.commands.verification import change_key, change_reference_data, verify
 from kazashi.card.instruction import Instruction
@@ -44,3 +44,9 @@ HANDLERS: dict[int, Handler] = {
     Instruction.SECURED_READ_BINARY: secured(read_binary),
 }
 """Handlers by class and instruction. A handler returns its response, or raises CommandRejected."""
+
+ELLIPTIC_HANDLERS: dict[int, Handler] = {
+    **{known: handler for known, handler in HANDLERS.items() if known != Instruction.COMPUTE_DIGITAL_SIGNATURE},
+    Instruction.PERFORM_SECURITY_OPERATION: perform_security_operation,
+}
+"""The handlers of a card with EC keys."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha256
-
 from kazashi.card.apdu import CommandApdu
 from kazashi.card.file import KeyFile
 from kazashi.card.rejection import (
@@ -34,7 +32,8 @@ def get_challenge(session: Session, command: CommandApdu) -> RuledResponse:
 
 
 def internal_authenticate(session: Session, command: CommandApdu) -> RuledResponse:
-    """`00 88 00 P2 Lc challenge Le`: sign a challenge of 1 to 255 bytes (SHA-256, PKCS#1 v1.5) without a PIN."""
+    """`00 88 00 P2 Lc challenge Le`: sign a challenge of 1 to 255 bytes (RSA PKCS#1 v1.5 with SHA-256, or ECDSA with
+    SHA-384) without a PIN."""
     if command.p1:
         raise WrongParameters("P1 of INTERNAL AUTHENTICATE is 00", RuleSource.ISO_INTERNAL_AUTHENTICATE)
     file = session.referenced(command.p2)
@@ -44,8 +43,8 @@ def internal_authenticate(session: Session, command: CommandApdu) -> RuledRespon
         raise file.authentication_refusal()
     if file.key is None:
         raise ReferenceNotFound("the file holds no key", RuleSource.MISSING_KEY)
-    if not 1 <= len(command.data) <= 255 or command.le is None or command.le < 256:
+    if not 1 <= len(command.data) <= 255 or command.le is None or command.le < file.key.signature_length:
         raise WrongLength(
             "a challenge has 1 to 255 bytes, and Le is for the whole signature", RuleSource.MYNA_CARD_COMMON
         )
-    return _SIGNED(file.key.sign_digest(sha256(command.data).digest()) + SUCCESS)
+    return _SIGNED(file.key.sign(command.data) + SUCCESS)

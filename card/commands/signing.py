@@ -1,4 +1,5 @@
-"""COMPUTE DIGITAL SIGNATURE, with the six values of P1 that were measured."""
+"""The commands for signatures: COMPUTE DIGITAL SIGNATURE of class 80, with the six values of P1 that were measured, and
+PERFORM SECURITY OPERATION of ISO 7816-8 for EC keys."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from kazashi.card.rejection import (
     IncompatibleFile,
     ReferenceNotFound,
     SecurityStatusNotSatisfied,
+    WrongData,
     WrongLength,
     WrongParameters,
 )
@@ -21,6 +23,11 @@ from kazashi.card.session import Session
 from kazashi.card.status_word import SUCCESS
 
 _SIGNED = success("the key signs the data in the way that P1 names", RuleSource.MYNA_CARD_JPKI)
+_SIGNED_HASH = success("the current key signs the hash", RuleSource.ISO_SIGNATURE)
+
+_HASH_TO_SIGNATURE = (0x9E, 0x9A)
+"""P1 and P2 of COMPUTE DIGITAL SIGNATURE in ISO 7816-8: tags of the response, a signature, and of the input, a hash."""
+_HASH_SIZE = 48
 
 
 def _digest(data: bytes) -> bytes:
@@ -53,18 +60,38 @@ def compute_digital_signature(session: Session, command: CommandApdu) -> RuledRe
     way = _WAYS.get(command.p1)
     if way is None:
         raise WrongParameters("P1 is one of the six ways to sign, 00 to 05", RuleSource.MYNA_CARD_JPKI)
-    file = _key_file(session, command.p2)
+    key = _usable_key(session, _key_file(session, command.p2))
+    if not command.data or command.le is None or command.le < 256:
+        raise WrongLength(
+            "a signature command has data, and an Le for the whole signature", RuleSource.SIGNATURE_LENGTH
+        )
+    return _SIGNED(way(key, command.data) + SUCCESS)
+
+
+def perform_security_operation(session: Session, command: CommandApdu) -> RuledResponse:
+    """`00 2A 9E 9A Lc hash Le`: sign a SHA-384 hash with the current file, an EC key (ISO 7816-8). Returns r and s.
+
+    No other operation is supported, nor is MANAGE SECURITY ENVIRONMENT, which would choose the key in another way.
+    """
+    if (command.p1, command.p2) != _HASH_TO_SIGNATURE:
+        raise WrongParameters("the only operation takes a hash and returns a signature", RuleSource.ISO_SIGNATURE)
+    key = _usable_key(session, session.current_file())
+    if len(command.data) != _HASH_SIZE:
+        raise WrongData("the key signs SHA-384 hashes of 48 bytes", RuleSource.NEXT_CARD_SIGNATURE)
+    if command.le is None or command.le < key.signature_length:
+        raise WrongLength("Le is for the whole signature", RuleSource.NEXT_CARD_SIGNATURE)
+    return _SIGNED_HASH(key.sign_hash(command.data) + SUCCESS)
+
+
+def _usable_key(session: Session, file: ElementaryFile) -> PrivateKey:
+    """Return the key in a file. Raises CommandRejected if it does not sign, or if its PIN is not verified."""
     if not isinstance(file, KeyFile) or not file.signs:
         raise IncompatibleFile("the file is not a key that signs", RuleSource.MYNA_CARD_JPKI)
     if not file.use.met(session.facts):
         raise SecurityStatusNotSatisfied("the PIN of the key is not verified", RuleSource.JPKI_WEB)
     if file.key is None:
         raise ReferenceNotFound("the file holds no key", RuleSource.MISSING_KEY)
-    if not command.data or command.le is None or command.le < 256:
-        raise WrongLength(
-            "a signature command has data, and an Le for the whole signature", RuleSource.SIGNATURE_LENGTH
-        )
-    return _SIGNED(way(file.key, command.data) + SUCCESS)
+    return file.key
 
 
 def _key_file(session: Session, p2: int) -> ElementaryFile:

@@ -9,14 +9,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
-from joserfc import jwt
 from joserfc.errors import JoseError
-from joserfc.jwk import RSAKey
 
 from kazashi.relying_party.login.provider_store import SCOPES, Client
+from kazashi.relying_party.login.token_keys import TokenKeys
 
 _S256_CHALLENGE = re.compile(r"[A-Za-z0-9_-]{43}")
 _LONGEST = 4096
@@ -65,11 +63,11 @@ class AuthorizationRequest:
 
 
 class AuthorizationEndpoint:
-    """Reads requests, and makes the addresses of responses, for the provider `issuer` whose ID tokens `key` signs."""
+    """Reads requests, and makes the addresses of responses, for the provider `issuer` whose ID tokens `keys` sign."""
 
-    def __init__(self, issuer: str, key: RSAKey, client: Callable[[str], Client | None]) -> None:
+    def __init__(self, issuer: str, keys: TokenKeys, client: Callable[[str], Client | None]) -> None:
         self._issuer = issuer
-        self._key = key
+        self._keys = keys
         self._client = client
 
     def read(self, unverified: Parameters) -> AuthorizationRequest:
@@ -118,7 +116,7 @@ class AuthorizationEndpoint:
         if hint is None:
             return None
         try:
-            claims: Mapping[str, Any] = jwt.decode(hint, self._key, algorithms=["RS256"]).claims
+            claims = self._keys.claims(hint)
         except (JoseError, ValueError) as error:
             raise AuthorizationRejected(
                 "invalid_request", "id_token_hint is not an ID token of this provider"

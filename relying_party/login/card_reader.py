@@ -8,6 +8,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
+from cryptography.x509 import load_der_x509_certificate
 from smartcard.Exceptions import CardConnectionException, NoCardException, SmartcardException
 from smartcard.scard import (
     SCARD_LEAVE_CARD,
@@ -76,14 +79,18 @@ _FILES = {
 
 @dataclass(frozen=True, slots=True)
 class Signed:
-    """A card's signature over a message, and the certificate of its key as DER."""
+    """A card's signature over a message, and the certificate of its key as DER. That of an EC key is an ECDSA-Sig-Value
+    (RFC 3279, 2.2.3), as in certificates and CMS."""
 
     signature: bytes
     certificate: bytes
 
 
 def sign_with_card(kind: CertificateType, pin: str, message: bytes) -> Signed:
-    """Sign a message with SHA-256 on the first JPKI card in any reader. Raises CardMissing, MalformedPin, PinWrong."""
+    """Sign a message on the first JPKI card in any reader: by RSA with SHA-256, on the next card by ECDSA with SHA-384.
+
+    Raises CardMissing, MalformedPin, PinWrong.
+    """
     files = _FILES[kind]
     pin = pin.strip().upper()
     if not files.shape.fullmatch(pin):
@@ -96,9 +103,7 @@ def sign_with_card(kind: CertificateType, pin: str, message: bytes) -> Signed:
         _verify(transmit, files, pin)
         certificate = _read(transmit, files.certificate)
         _select(transmit, files.key)
-        digest = _SHA256 + hashlib.sha256(message).digest()
-        signature = _ok(transmit(bytes((0x80, 0x2A, 0x00, 0x80, len(digest))) + digest + b"\x00"))
-        return Signed(signature, certificate)
+        return Signed(_signature(transmit, message, load_der_x509_certificate(certificate).public_key()), certificate)
 
 
 def certificates_at_hand(reader: str = "") -> list[bytes]:
@@ -130,6 +135,17 @@ def _verify(transmit: Transmit, files: _Files, pin: str) -> None:
     _, status = transmit(bytes((0x00, 0x20, 0x00, 0x80, len(pin))) + pin.encode("ascii"))
     if status != _OK:
         raise PinWrong(status & 0x0F if status >> 4 == 0x63C else 0)
+
+
+def _signature(transmit: Transmit, message: bytes, public_key: object) -> bytes:
+    """Sign a message with the current key: PKCS #1 v1.5 with SHA-256, or an ECDSA-Sig-Value with SHA-384."""
+    if not isinstance(public_key, ec.EllipticCurvePublicKey):
+        digest = _SHA256 + hashlib.sha256(message).digest()
+        return _ok(transmit(bytes((0x80, 0x2A, 0x00, 0x80, len(digest))) + digest + b"\x00"))
+    digest = hashlib.sha384(message).digest()
+    numbers = _ok(transmit(bytes((0x00, 0x2A, 0x9E, 0x9A, len(digest))) + digest + b"\x00"))
+    half = len(numbers) // 2
+    return encode_dss_signature(int.from_bytes(numbers[:half]), int.from_bytes(numbers[half:]))
 
 
 def _read(transmit: Transmit, file: int) -> bytes:

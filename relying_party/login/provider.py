@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
-from joserfc.jwk import RSAKey
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
@@ -29,6 +28,7 @@ from kazashi.relying_party.login.authorization import (
 from kazashi.relying_party.login.plain_words import UNKNOWN, explained
 from kazashi.relying_party.login.provider_store import SCOPES, Client, Grant, Login, ProviderStore, machine_clock
 from kazashi.relying_party.login.token_endpoint import TokenEndpoint, form_pairs
+from kazashi.relying_party.login.token_keys import ALGORITHMS, TokenKeys
 from kazashi.relying_party.platform.platform import LinkageConflict, Platform
 from kazashi.relying_party.pseudonyms.pseudonyms import OidcPairwise, Subject
 from kazashi.relying_party.verify.authentication import Authentication
@@ -58,12 +58,11 @@ class Provider:
         self._issuer = issuer
         self._platform = platform
         self._store = ProviderStore(world)
-        self._key = RSAKey.import_key(self._store.secret("key", world.keys.take), {"use": "sig", "alg": "RS256"})
-        self._key.ensure_kid()
+        self._keys = TokenKeys(world, self._store)
         self._pairwise = OidcPairwise(self._store.secret("salt", lambda: secure_random(256).to_bytes(32)))
         self._login = AgentLogin(Authentication(verifier), issuer, agent, "/answer")
-        self._authorization = AuthorizationEndpoint(issuer, self._key, self._store.client)
-        self._tokens = TokenEndpoint(issuer, self._key, self._store)
+        self._authorization = AuthorizationEndpoint(issuer, self._keys, self._store.client)
+        self._tokens = TokenEndpoint(issuer, self._keys, self._store)
 
     def application(self) -> Starlette:
         """Return the provider as an ASGI application."""
@@ -97,7 +96,7 @@ class Provider:
             "token_endpoint": f"{self._issuer}/token", "userinfo_endpoint": f"{self._issuer}/userinfo",
             "jwks_uri": f"{self._issuer}/jwks", "scopes_supported": list(SCOPES), "response_types_supported": ["code"],
             "response_modes_supported": ["query"], "grant_types_supported": ["authorization_code"],
-            "subject_types_supported": ["pairwise"], "id_token_signing_alg_values_supported": ["RS256"],
+            "subject_types_supported": ["pairwise"], "id_token_signing_alg_values_supported": list(ALGORITHMS),
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
             "claim_types_supported": ["normal"],
             "claims_supported": [
@@ -111,8 +110,8 @@ class Provider:
         })  # fmt: skip
 
     async def keys(self, request: Request) -> Response:
-        """Respond with the public key that verifies ID tokens, as a JWK set."""
-        return JSONResponse({"keys": [self._key.as_dict(private=False)]})
+        """Respond with the public keys that verify ID tokens, as a JWK set."""
+        return JSONResponse(self._keys.public())
 
     async def authorize(self, request: Request) -> Response:
         """Show the user which client asks for a login and which attributes it requests.

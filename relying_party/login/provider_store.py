@@ -38,12 +38,14 @@ class ClientExists(Exception):
 
 @dataclass(frozen=True)
 class Client:
-    """A program that uses this provider for logins. Without `pkce`, it may leave PKCE out."""
+    """A program that uses this provider for logins. Without `pkce`, it may leave PKCE out. `algorithm` signs its ID
+    tokens."""
 
     name: str
     secret_digest: bytes
     redirects: Sequence[str]
     pkce: bool = True
+    algorithm: str = "RS256"
 
     @property
     def sector(self) -> str:
@@ -111,6 +113,7 @@ class ProviderStore:
             sa.Column("secret_digest", sa.LargeBinary, nullable=False),
             sa.Column("redirects", sa.Text, nullable=False),
             sa.Column("pkce", sa.Boolean, nullable=False),
+            sa.Column("algorithm", sa.Text, nullable=False),
         )  # fmt: skip
         self._secrets = Secrets(metadata)
         self._code = sa.Table(
@@ -129,10 +132,10 @@ class ProviderStore:
         )  # fmt: skip
         _, self._log = event_table(metadata)
         self._world = world
-        self.store = world.store(ACTOR, metadata, [_codes_apart_from_tokens])
+        self.store = world.store(ACTOR, metadata, [_codes_apart_from_tokens, _algorithms_of_clients])
 
-    def add_client(self, name: str, redirects: Sequence[str], *, pkce: bool = True) -> str:
-        """Register a client and return its secret, which is shown only once.
+    def add_client(self, name: str, redirects: Sequence[str], *, pkce: bool = True, algorithm: str = "RS256") -> str:
+        """Register a client and return its secret, which is shown only once. `algorithm` is one of ALGORITHMS.
 
         Raises ClientExists, and ValueError for a name that does not follow the pattern of names, and for an address
         that is neither https nor on this machine, or that has a fragment (RFC 6749, 3.1.2).
@@ -145,7 +148,8 @@ class ProviderStore:
             if "#" in address:
                 raise ValueError(f"{address!r} has a fragment; a redirect address must not have one")
         secret = new_token(256)
-        row = {"name": name, "secret_digest": _digest(secret), "redirects": json.dumps(list(redirects)), "pkce": pkce}
+        row = {"name": name, "secret_digest": _digest(secret), "redirects": json.dumps(list(redirects)), "pkce": pkce,
+               "algorithm": algorithm}  # fmt: skip
         try:
             with self.store.transaction() as connection:
                 connection.execute(sa.insert(self._client), row)
@@ -161,7 +165,9 @@ class ProviderStore:
         with self.store.reading() as connection:
             query = sa.select(self._client).where(self._client.c.name == name)
             row = connection.execute(query).one_or_none()
-        return Client(row.name, row.secret_digest, tuple(json.loads(row.redirects)), row.pkce) if row else None
+        if row is None:
+            return None
+        return Client(row.name, row.secret_digest, tuple(json.loads(row.redirects)), row.pkce, row.algorithm)
 
     def secret(self, name: str, make: Callable[[], bytes]) -> bytes:
         """Return a secret of the provider itself. It is generated with `make` when it is first needed."""
@@ -223,6 +229,11 @@ def _codes_apart_from_tokens(connection: sa.Connection) -> None:
     """Drop the table that had both: the last of them expired ten minutes after it was written."""
     connection.execute(sa.text("ALTER TABLE client ADD COLUMN pkce BOOLEAN NOT NULL DEFAULT TRUE"))
     connection.execute(sa.text("DROP TABLE grant_"))
+
+
+def _algorithms_of_clients(connection: sa.Connection) -> None:
+    """Let the clients of before have ID tokens as before."""
+    connection.execute(sa.text("ALTER TABLE client ADD COLUMN algorithm TEXT NOT NULL DEFAULT 'RS256'"))
 
 
 def _digest(value: str) -> bytes:

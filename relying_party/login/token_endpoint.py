@@ -6,20 +6,18 @@ The rules are those of OpenID Connect Core 1.0 (3.1.3 and 5.3), RFC 6749 (2.3.1,
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import re
-from base64 import b64decode, urlsafe_b64encode
+from base64 import b64decode
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import unquote_plus
 
-from joserfc import jwt
-from joserfc.jwk import RSAKey
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from kazashi.relying_party.login.provider_store import TOKEN_SECONDS, Client, Grant, ProviderStore, machine_clock
+from kazashi.relying_party.login.token_keys import TokenKeys
 from kazashi.world.clock import epoch
 
 _BEARER = re.compile(r"bearer +([A-Za-z0-9._~+/-]+=*)", re.IGNORECASE)
@@ -47,11 +45,11 @@ class ClientRejected(Exception):
 
 
 class TokenEndpoint:
-    """The two endpoints of the provider `issuer`, whose ID tokens `key` signs."""
+    """The two endpoints of the provider `issuer`, whose ID tokens `keys` sign."""
 
-    def __init__(self, issuer: str, key: RSAKey, store: ProviderStore) -> None:
+    def __init__(self, issuer: str, keys: TokenKeys, store: ProviderStore) -> None:
         self._issuer = issuer
-        self._key = key
+        self._keys = keys
         self._store = store
 
     async def token(self, request: Request) -> Response:
@@ -110,17 +108,16 @@ class TokenEndpoint:
         return client
 
     def _id_token(self, client: Client, grant: Grant, token: str) -> str:
-        """Return a signed ID token (OpenID Connect Core, 2 and 3.1.3.6)."""
+        """Return a signed ID token."""
         now = epoch(machine_clock.now())
         claims: dict[str, Any] = {
             "iss": self._issuer, "sub": grant.login.subject, "aud": [client.name],
             "iat": now, "exp": now + TOKEN_SECONDS, "auth_time": grant.login.at,
             "amr": ["hwk", "pin"],  # a key in hardware, and a PIN (RFC 8176)
-            "at_hash": urlsafe_b64encode(hashlib.sha256(token.encode()).digest()[:16]).rstrip(b"=").decode(),
         }  # fmt: skip
         if grant.nonce is not None:
             claims["nonce"] = grant.nonce
-        return jwt.encode({"alg": "RS256", "kid": str(self._key.kid)}, claims, self._key, algorithms=["RS256"])
+        return self._keys.id_token(client.algorithm, claims, token)
 
 
 def _basic(authorization: str) -> tuple[str, str]:

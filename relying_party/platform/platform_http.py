@@ -81,7 +81,7 @@ class ChallengeAsked(_Model):
 
 
 class ChallengeGiven(_Model):
-    """A challenge. A card signs `message` (hexadecimal) by RSA with SHA-256."""
+    """A challenge. A card signs `message` (hexadecimal): by RSA with SHA-256, or by ECDSA with SHA-384."""
 
     origin: str
     nonce: str

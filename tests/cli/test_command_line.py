@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,6 +51,20 @@ def test_card_is_made_shown_and_listed(program: Program) -> None:
     assert {card["card"] for card in program.json("card", "list")} >= {"hanako", "mine"}
     assert len(program.json("card", "list", "--samples")) >= 16
     assert "閏" in program.run("card", "list").stdout
+
+
+def test_the_next_card_is_made_shown_and_renewed_by_the_same_commands(program: Program) -> None:
+    made = program.json("card", "new", "taro", "--name", "next", "--model", "next", "--pin", "9876")
+    assert (made["model"], made["authentication PIN"]) == ("next card", "9876")
+    assert re.fullmatch(r"[0-9]{6}", made["reference number"])
+    assert made["tries left"] == {
+        "authentication authentication PIN": "3 of 3", "authentication signature password": "5 of 5",
+        "card face reference number": "10 of 10",
+    }  # fmt: skip
+    assert program.json("card", "show", "next") == made
+    assert "renewed from" in program.error("renewal-refused", 1, "card", "renew", "next")
+    assert program.json("card", "new", "taro", "--name", "today").keys() & {"model", "reference number"} == set()
+    program.error("usage", 2, "card", "new", "taro", "--name", "other", "--model", "later")
 
 
 def test_wrong_use(program: Program) -> None:

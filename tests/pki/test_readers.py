@@ -31,10 +31,9 @@ from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.certificate_database import AUTHORITY_LIST, FULL_LIST
 from kazashi.pki.lint import lint
 from kazashi.pki.responder import Responder
-from kazashi.pki.signing_key import new_p384_key
 from kazashi.resident_registry.event import MoveWithin
 from kazashi.world.clock import SystemClock, epoch
-from kazashi.world.key_source import KeySource, SharedKeySource, generate
+from kazashi.world.key_source import KeySource, SharedKeySource, generate, new_p384_key
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, later, new_institutions
 

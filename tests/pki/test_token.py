@@ -36,7 +36,7 @@ from pathlib import Path
 from kazashi.card.certification_request import certification_request
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.jpki.profile import NEXT, CertificateType
-from kazashi.pki.signing_key import new_p384_key
+from kazashi.world.key_source import new_p384_key
 from kazashi.world.token import TokenUnavailable
 from kazashi.jpki.state import Reason
 from tests.town import MORNING, SIGNATURE, certificates, later

@@ -1,12 +1,14 @@
 // A client of an OpenID Connect provider: panva's openid-client, with an address at which the browser comes back.
-// Arguments: issuer, client, its secret, its redirect address, scope. Prints the address to open, then the claims.
+// Arguments: issuer, client, its secret, its redirect address, scope, and the algorithm of
+// ID tokens (RS256). Prints the address to open, then the claims.
 
 import { createServer } from 'node:http'
 import { once } from 'node:events'
 import * as oidc from 'openid-client'
 
-const [issuer, name, secret, home, scope] = process.argv.slice(2)
-const config = await oidc.discovery(new URL(issuer), name, undefined, oidc.ClientSecretBasic(secret), {
+const [issuer, name, secret, home, scope, algorithm = 'RS256'] = process.argv.slice(2)
+const metadata = { id_token_signed_response_alg: algorithm }
+const config = await oidc.discovery(new URL(issuer), name, metadata, oidc.ClientSecretBasic(secret), {
   execute: [oidc.allowInsecureRequests],
 })
 const verifier = oidc.randomPKCECodeVerifier()

@@ -19,6 +19,8 @@ from authlib.integrations.requests_client import OAuth2Session
 from authlib.oidc.core import CodeIDToken
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from joserfc import jwt
+from joserfc.jwk import ECKey
 
 from kazashi.world.rng import new_token
 
@@ -46,6 +48,7 @@ class PythonClient:
             )  # fmt: skip
             claims: dict[str, Any] = client.get(self._metadata["userinfo_endpoint"]).json()
         header, token = verified(tokens["id_token"], httpx.get(self._metadata["jwks_uri"]).json())
+        self.algorithm = header["alg"]
         options = {"iss": {"essential": True, "value": self._metadata["issuer"]}, "nonce": {"essential": True}}
         params = {"client_id": self._name, "nonce": self._nonce, "access_token": tokens["access_token"]}
         CodeIDToken(token, header, options, params).validate(leeway=60)
@@ -54,10 +57,13 @@ class PythonClient:
 
 
 def verified(token: str, jwks: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The header and claims of a JWT whose RS256 signature is by the key that its header names."""
+    """The header and claims of a JWT signed by the key that its header names. ES384 is verified by joserfc."""
     parts = token.split(".")
     header, claims = (json.loads(decoded(part)) for part in parts[:2])
     (key,) = (key for key in jwks["keys"] if key["kid"] == header["kid"])
+    if header["alg"] == "ES384":
+        assert jwt.decode(token, ECKey.import_key(key), algorithms=["ES384"]).claims == claims
+        return header, claims
     assert (header["alg"], key["kty"], key["use"]) == ("RS256", "RSA", "sig")
     assert not key.keys() & {"d", "p", "q", "dp", "dq", "qi"}
     numbers = rsa.RSAPublicNumbers(int.from_bytes(decoded(key["e"])), int.from_bytes(decoded(key["n"])))

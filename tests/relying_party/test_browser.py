@@ -17,6 +17,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 from playwright.sync_api import Page, Route
 
+from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.opensc import pkcs11_module
 from kazashi.assembly.served import free_port
@@ -304,6 +305,60 @@ def test_a_plain_openid_connect_login_reveals_only_a_pseudonym(stack: Stack, pag
         response = page.request.get(f"{address}/private/")
         assert re.fullmatch(r"[\w-]{43}", response.headers["x-user"])
         assert response.headers.get("x-name", "(null)") in ("(null)", "")
+
+
+@pytest.fixture
+def next_card(stack: Stack) -> Iterator[None]:
+    """The next card of taro on the reader, in the place of hanako's."""
+    image = stack.institutions.world.cards / "taro-next.card"
+    if not image.exists():
+        make_card(stack.institutions, "taro-next", "taro", model="next")
+    stack.remove()
+    stack.insert(image)
+    yield
+    stack.remove()
+    stack.insert()
+
+
+@pytest.mark.usefixtures("next_card")
+def test_the_next_card_logs_in_to_a_python_client_that_asks_for_es384(stack: Stack, page: Page) -> None:
+    port = free_port()
+    home = f"http://localhost:{port}/callback"
+    secret = ProviderStore(stack.institutions.world).add_client("es384", [home], algorithm="ES384")
+    client = PythonClient(stack.provider, "es384", secret, home, "openid name")
+    with page_at(port):
+        page.goto(client.start)
+        page.click("#go")
+        answer(page, PASSWORD)
+        page.wait_for_url(f"{home}?**")
+        claims = client.finish(page.url)
+    assert client.algorithm == "ES384"
+    assert claims["name"] == "番号　太郎"
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("next_card")
+def test_the_next_card_registers_and_logs_in_at_the_sample_site(stack: Stack, page: Page) -> None:
+    user = register(page, stack)
+    assert "番号　太郎" in page.inner_text("main")
+    page.click("text=Log out")
+    page.click("#login")
+    answer(page, PIN)
+    assert page.inner_text("#user") == user
+
+
+@pytest.mark.long
+@pytest.mark.usefixtures("next_card")
+def test_the_next_card_logs_in_to_a_node_client_that_asks_for_es384(stack: Stack, page: Page, tmp_path: Path) -> None:
+    home = f"http://localhost:{free_port()}/callback"
+    secret = ProviderStore(stack.institutions.world).add_client("node-es384", [home], algorithm="ES384")
+    with node_client(tmp_path, stack.provider, "node-es384", secret, home, "openid name", "ES384") as printed:
+        page.goto(printed.readline().strip())
+        page.click("#go")
+        answer(page, PASSWORD)
+        page.wait_for_url(f"{home}?**")
+        claims = json.loads(printed.readline())
+    assert claims["name"] == "番号　太郎"
 
 
 def test_a_python_client_logs_in_with_openid_connect(stack: Stack, page: Page) -> None:

@@ -22,7 +22,7 @@ from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import EMULATED, NEXT, CertificateType, Medium
 from kazashi.jpki.state import Reason
 from kazashi.pki.certificate import CertificateRequest
-from kazashi.pki.signing_key import SoftwareKey, new_p384_key
+from kazashi.pki.signing_key import SoftwareKey
 from kazashi.relying_party.conformance.authority import AuthorityKey, HolderKey, Key
 from kazashi.relying_party.conformance.documents import TEXT, XML, signed_pdf, signed_xml
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
@@ -31,7 +31,7 @@ from kazashi.relying_party.verify.documents import MAX_DOCUMENT, Documents
 from kazashi.relying_party.verify.sources import lists_in
 from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
 from kazashi.relying_party.verify.verification import Verifier
-from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.key_source import SharedKeySource, generate, new_p384_key
 from tests.support import run
 from tests.town import SIGNATURE, later, new_institutions
 

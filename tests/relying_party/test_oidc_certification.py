@@ -236,7 +236,7 @@ def test_oidcc_idtoken_signature(client: CertificationClient) -> None:
 
 def test_oidcc_idtoken_unsigned(client: CertificationClient, metadata: dict[str, Any]) -> None:
     """Skipped by the suite: no client can have unsigned tokens."""
-    assert metadata["id_token_signing_alg_values_supported"] == ["RS256"]
+    assert metadata["id_token_signing_alg_values_supported"] == ["RS256", "ES384"]
     assert client.log_in(id_token_signed_response_alg="none").header["alg"] == "RS256"
 
 
@@ -514,8 +514,16 @@ def checked_discovery(issuer: str) -> dict[str, Any]:
     assert {"sub", "iss", "auth_time"} < set(document["claims_supported"])
     assert document["grant_types_supported"] == ["authorization_code"]
     keys = httpx.get(document["jwks_uri"]).json()["keys"]
-    assert len({key["kid"] for key in keys}) == len(keys) == 1
+    assert len({key["kid"] for key in keys}) == len(keys) == 2
+    assert [(key["alg"], key["kty"], key.get("crv")) for key in keys] == [
+        ("RS256", "RSA", None),
+        ("ES384", "EC", "P-384"),
+    ]
     assert decoded(keys[0]["n"])[0] != 0, "RFC 7518, 6.3.1.1: no leading zero octets"
+    assert [len(decoded(keys[1][name])) for name in "xy"] == [48, 48], (
+        "RFC 7518, 6.2.1.2: all octets of the curve's size"
+    )
+    assert not keys[1].keys() & {"d"}
     for name in ("authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri"):
         assert urlsplit(document[name]).scheme in ("http", "https")
         assert httpx.options(document[name]).status_code in (200, 405), name

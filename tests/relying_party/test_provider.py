@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
-from hashlib import sha256
+from hashlib import sha256, sha384
 from html import unescape
 from typing import Any
 from urllib.parse import parse_qs, parse_qsl, urlsplit
@@ -21,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from joserfc import jwt
-from joserfc.jwk import KeySet
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, KeySet
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
@@ -158,6 +159,27 @@ def authorization(**changes: str) -> dict[str, str]:
     parameters = {"response_type": "code", "client_id": "app", "redirect_uri": HOME, "scope": "openid", "state": "s",
                   "nonce": "n", "code_challenge": CHALLENGE, "code_challenge_method": "S256"}  # fmt: skip
     return {name: value for name, value in (parameters | changes).items() if value}
+
+
+def test_an_id_token_is_signed_with_es384_for_a_client_that_asked_for_it(environment: ProviderSetup) -> None:
+    browser = environment.browser()
+    environment.secrets["curve"] = environment.store.add_client("curve", [HOME], algorithm="ES384")
+    response = browser.token(browser.code(**authorization(client_id="curve")), "curve").json()
+    token, keys = response["id_token"], KeySet.import_key_set(browser.get("/jwks").json())
+    decoded = jwt.decode(token, keys, algorithms=["ES384"])
+    assert (decoded.header["alg"], decoded.claims["aud"]) == ("ES384", ["curve"])
+    half = sha384(response["access_token"].encode()).digest()[:24]
+    assert decoded.claims["at_hash"] == urlsafe_b64encode(half).rstrip(b"=").decode()
+    for algorithms in (["RS256"], ["ES256"]):
+        with pytest.raises(JoseError):
+            jwt.decode(token, keys, algorithms=algorithms)
+    assert browser.begin(**authorization(client_id="curve", id_token_hint=token))
+    for hint in (token[:-4] + "AAAA", jwt.encode({"alg": "ES384"}, decoded.claims, ECKey.generate_key("P-384"),
+                                                 algorithms=["ES384"])):  # fmt: skip
+        refused = browser.get("/authorize", params=authorization(client_id="curve", id_token_hint=hint))
+        assert parse_qs(urlsplit(refused.headers["location"]).query)["error"] == ["invalid_request"]
+    metadata = browser.get("/.well-known/openid-configuration").json()
+    assert metadata["id_token_signing_alg_values_supported"] == ["RS256", "ES384"]
 
 
 def test_an_id_token_is_signed_with_the_published_key(environment: ProviderSetup) -> None:

@@ -212,7 +212,7 @@ def test_clients_authenticate_in_the_header_or_in_the_form(environment: Provider
 def test_names_of_older_stores_are_decoded_from_the_header(environment: ProviderSetup) -> None:
     with environment.store.store.transaction() as connection:
         values = {"name": "c:d +e", "digest": sha256(b"secret").digest(), "redirects": f'["{HOME}"]'}
-        connection.execute(sa.text("INSERT INTO client VALUES (:name, :digest, :redirects, TRUE)"), values)
+        connection.execute(sa.text("INSERT INTO client VALUES (:name, :digest, :redirects, TRUE, 'RS256')"), values)
     browser = environment.browser()
     request = authorization(client_id="c:d +e")
     for name in ("c%3Ad+%2Be", "c%3Ad%20%2Be"):

@@ -19,7 +19,6 @@ from kazashi.pki.callers import Callers
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.directory import Directory
 from kazashi.pki.responder import GRID
-from kazashi.pki.signing_key import new_p384_key
 from kazashi.relying_party.verify.anchors import Anchors, AnchorsInDirectory
 from kazashi.relying_party.verify.sources import Source, lists_in, lists_in_directory, lists_over_http, ocsp_over_http
 from kazashi.relying_party.verify.verdict import Finding, Outcome, Verdict
@@ -27,7 +26,7 @@ from kazashi.relying_party.verify.verification import Verifier
 from kazashi.resident_registry.event import LossReport, MoveWithin
 from kazashi.tools.daemon.services import Services
 from kazashi.world.clock import instant_of
-from kazashi.world.key_source import SharedKeySource, generate
+from kazashi.world.key_source import SharedKeySource, generate, new_p384_key
 from tests.town import AUTHENTICATION, MORNING, SIGNATURE, certificates, later, new_institutions
 
 OCSP = "ocsp"

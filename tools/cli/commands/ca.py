@@ -161,7 +161,7 @@ def ca_issue(
     profile = NEXT if of_next_card else EMULATED
     now = institutions.world.clock.now()
     ends = certificate_end(
-        now, resident.birth, card_end(today(institutions.world.clock), resident.birth), resident.stay_end,
+        now, resident.birth, card_end(today(institutions.world.clock), resident.birth, profile.term), resident.stay_end,
         term=profile.term,
     )  # fmt: skip
     if phone is not None:

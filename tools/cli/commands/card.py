@@ -36,11 +36,14 @@ card.add_command(licence)
               help="The form of lengths from 128 to 255 in the text application (docs/differences.md).")  # fmt: skip
 @click.option("--photo", type=click.File("rb"), metavar="FILE",
               help="The holder's photograph: JPEG, PNG, WebP or JPEG 2000 (default: a drawn head).")  # fmt: skip
+@click.option("--model", type=click.Choice(["card", "next"]), default="card", show_default=True,
+              help="Today's card, or the next one (docs/next-card.md).")  # fmt: skip
 @replies
 @click.pass_context
 def card_new(
     context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str,
     photo: IO[bytes] | None,
+    model: str,
 ) -> Reply:  # fmt: skip
     """Issue a card to a resident.
 
@@ -59,6 +62,7 @@ def card_new(
         atr=atr,
         length_form=int(length_form, 16),
         photo=photo.read() if photo else None,
+        model=model,
     )
     description = described(world_of(context), name or resident)
     return Reply(description, card_in_words(description))
@@ -226,6 +230,7 @@ def made(
     atr: str = "plain",
     length_form: int = 0x82,
     photo: bytes | None = None,
+    model: str = "card",
 ) -> None:
     """Make a card for `resident`, which must not exist yet. Without `resident`, make the card only if it does not
     exist, for the resident with the card's name as alias.
@@ -254,6 +259,7 @@ def made(
     make_card(
         institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr, length_form=length_form,
         photo=photo,
+        model=model,
     )  # fmt: skip
 
 

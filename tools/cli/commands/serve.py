@@ -137,8 +137,12 @@ def provider(context: click.Context, port: int, services: str, agent: str) -> No
 @click.argument("name")
 @click.argument("redirects", nargs=-1, required=True)
 @click.option("--without-pkce", is_flag=True, help="Let the client leave PKCE out, which is less safe.")
+@click.option("--id-token-alg", type=click.Choice(["RS256", "ES384"]), default="RS256", show_default=True,
+              help="The algorithm that signs the client's ID tokens.")  # fmt: skip
 @click.pass_context
-def provider_client(context: click.Context, name: str, redirects: tuple[str, ...], without_pkce: bool) -> None:
+def provider_client(
+    context: click.Context, name: str, redirects: tuple[str, ...], without_pkce: bool, id_token_alg: str
+) -> None:
     """Register a client of the provider.
 
     NAME is the client of the OpenID Connect provider, and REDIRECTS are its allowed redirect addresses. Prints the
@@ -148,6 +152,7 @@ def provider_client(context: click.Context, name: str, redirects: tuple[str, ...
     from kazashi.relying_party.login.provider_store import ProviderStore
 
     try:
-        click.echo(ProviderStore(new_world_of(context)).add_client(name, redirects, pkce=not without_pkce))
+        store = ProviderStore(new_world_of(context))
+        click.echo(store.add_client(name, redirects, pkce=not without_pkce, algorithm=id_token_alg))
     except ValueError as error:
         raise UsageError(str(error)) from error

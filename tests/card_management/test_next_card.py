@@ -1,0 +1,226 @@
+"""The next card's certificates: their keys, their ten years, renewals, and interrupted cases."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+
+from kazashi.applets import jpki, next_card
+from kazashi.applets.install import load_card, model_of
+from kazashi.assembly.cards import make_card
+from kazashi.assembly.institutions import Institutions
+from kazashi.card.image import DamagedImage, ImageExists, read_image, write_image
+from kazashi.card_management.case import CaseState
+from kazashi.card_management.management import CardManagement
+from kazashi.card_management.models import NEXT_MODEL, card_model
+from kazashi.card_management.order import Order, image_path
+from kazashi.card_management.production import RenewalRejected
+from kazashi.card_management.relay import DirectRelay, RelayFailed
+from kazashi.jpki.profile import NEXT, CertificateType, Profile
+from kazashi.jpki.state import CertificateState
+from kazashi.pki.certificate import CertificateRequest
+from kazashi.resident_registry.event import MoveWithin, Theft
+from kazashi.world.clock import instant_of
+from tests.card_management.support import certificate_in, contents, order_of
+from tests.support import run
+from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, later, standing
+
+
+def next_order(town: Institutions, who: str, issued: str) -> Order:
+    return replace(order_of(town, who, issued), model="next")
+
+
+def issued_next(town: Institutions, who: str = "hanako", issued: str = "2026-11-24T10:00+09:00") -> Path:
+    return town.cards.issue(who, next_order(town, who, issued))
+
+
+def on_chip(
+    town: Institutions, name: str, kind: CertificateType
+) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The certificate and the private key in a card's image."""
+    card = contents(town, name)
+    certificate = certificate_in(card, kind)
+    assert certificate is not None
+    fid = jpki.SIGNATURE_KEY if kind is SIGNATURE else jpki.AUTHENTICATION_KEY
+    key = serialization.load_der_private_key(card[jpki.AID].keys[fid], None)
+    assert isinstance(key, ec.EllipticCurvePrivateKey)
+    return certificate, key
+
+
+@pytest.mark.parametrize("kind", CertificateType)
+def test_keys_and_certificates_are_p_384_and_openssl_verifies_the_chain(
+    town: Institutions, tmp_path: Path, kind: CertificateType
+) -> None:
+    issued_next(town)
+    certificate, key = on_chip(town, "hanako", kind)
+    assert isinstance(key.curve, ec.SECP384R1)
+    assert key.public_key() == certificate.public_key()
+    fid = jpki.SIGNATURE_AUTHORITY if kind is SIGNATURE else jpki.AUTHENTICATION_AUTHORITY
+    root = contents(town, "hanako")[jpki.AID].data[fid]
+    files = {"root.pem": x509.load_der_x509_certificate(root[: int.from_bytes(root[2:4]) + 4]), "own.pem": certificate}
+    for name, one in files.items():
+        (tmp_path / name).write_bytes(one.public_bytes(serialization.Encoding.PEM))
+    at = int(town.world.clock.now().timestamp()) + 1
+    verified = run("openssl", "verify", "-attime", str(at), "-CAfile", f"{tmp_path}/root.pem", f"{tmp_path}/own.pem")
+    assert verified.endswith("OK\n")
+    text = run("openssl", "x509", "-in", f"{tmp_path}/own.pem", "-noout", "-text")
+    assert "ASN1 OID: secp384r1" in text
+    assert text.count("Signature Algorithm: ecdsa-with-SHA384") == 2
+
+
+@pytest.mark.parametrize(
+    ("who", "issued", "ends"),
+    [("hanako", "2026-11-24T10:00+09:00", "2036-05-17"),  # born on 17 April
+     ("hanako", "2026-04-17T10:00+09:00", "2036-05-17"),  # on the birthday: the next one is the first
+     ("hanako", "2026-04-16T10:00+09:00", "2035-05-17"),
+     ("child", "2026-11-24T10:00+09:00", None),  # the fifth birthday
+     ("short-stay", "2026-11-24T10:00+09:00", None)],  # the end of the stay
+)  # fmt: skip
+def test_card_and_certificates_end_a_month_after_the_birthday(
+    town: Institutions, who: str, issued: str, ends: str | None
+) -> None:
+    path = issued_next(town, who, issued)
+    about = read_image(path)[1]
+    resident = town.registry.find(who)
+    if who == "child":
+        birthday = resident.birth.nth_birthday_after(instant_of(issued).date(), 5)
+        assert birthday.month < 12
+        ends = birthday.replace(month=birthday.month + 1).isoformat()
+    card_ends = f"{about['expiry'][:4]}-{about['expiry'][4:6]}-{about['expiry'][6:]}"
+    assert card_ends == (ends or card_ends)
+    last = min(card_ends, str(resident.stay_end or card_ends))
+    assert (last < card_ends) is (who == "short-stay")
+    for kind in CertificateType:
+        if who == "child" and kind is SIGNATURE:
+            assert certificate_in(contents(town, who), kind) is None
+            continue
+        assert on_chip(town, who, kind)[0].not_valid_after_utc == instant_of(f"{last}T23:59:59+09:00")
+
+
+def test_the_two_pins_are_in_the_description_and_the_numbers_of_today_are_not(town: Institutions) -> None:
+    about = read_image(make_card(town, "mine", "hanako", pin="9876", password="SECRET99", model="next"))[1]
+    assert (about["model"], about["authentication PIN"], about["signature password"]) == (
+        "next card", "9876", "SECRET99",
+    )  # fmt: skip
+    assert not about.keys() & {"text PIN", "juki PIN", "reference number B", "birth PIN"}
+
+
+def test_a_move_renews_the_signature_certificate_and_leaves_everything_else(town: Institutions) -> None:
+    path = issued_next(town)
+    before = contents(town, "hanako")
+    old = {kind: on_chip(town, "hanako", kind) for kind in CertificateType}
+    town.registry.record("hanako", MoveWithin("架空町９丁目"))
+    town.settle()
+    later(town, hours=1)
+    assert town.cards.renew("hanako") == [SIGNATURE]
+    after = contents(town, "hanako")
+    assert on_chip(town, "hanako", AUTHENTICATION)[0] == old[AUTHENTICATION][0]
+    certificate, key = on_chip(town, "hanako", SIGNATURE)
+    assert key.public_key() == certificate.public_key() != old[SIGNATURE][0].public_key()
+    assert certificate.not_valid_after_utc == old[SIGNATURE][0].not_valid_after_utc, "they end with the card"
+    changed = [fid for fid, data in after[jpki.AID].data.items() if data != before[jpki.AID].data[fid]]
+    assert changed == [jpki.SIGNATURE_CERTIFICATE]
+    assert after[jpki.AID].data.keys() == before[jpki.AID].data.keys()
+    assert after[jpki.AID].pins == before[jpki.AID].pins
+    different = [fid for fid, data in after[jpki.AID].keys.items() if data != before[jpki.AID].keys[fid]]
+    assert different == [jpki.SIGNATURE_KEY]
+    assert {aid: one for aid, one in after.items() if aid != jpki.AID} == {
+        aid: one for aid, one in before.items() if aid != jpki.AID
+    }
+    assert load_card(path).is_elliptic
+    assert standing(town, "hanako", SIGNATURE).state is CertificateState.GOOD
+
+
+def test_certificates_can_be_renewed_from_a_year_before_their_end(town: Institutions) -> None:
+    issued_next(town)
+    clock_of(town.world).stand(instant_of("2035-05-16T23:59+09:00"))
+    with pytest.raises(RenewalRejected, match="renewed from 2035-05-17"):
+        town.cards.renew("hanako")
+    clock_of(town.world).stand(instant_of("2035-05-17T00:00+09:00"))
+    assert set(town.cards.renew("hanako")) == set(CertificateType)
+    clock_of(town.world).stand(instant_of("2036-05-18T09:00+09:00"))
+    with pytest.raises(RenewalRejected, match="expired on 2036-05-17"):
+        town.cards.renew("hanako")
+
+
+def test_a_child_gets_the_signature_certificate_from_the_fifteenth_birthday_on(town: Institutions) -> None:
+    path = issued_next(town, "child")
+    birth = town.registry.find("child").birth
+    fifteenth = birth.birthday(birth.year + 15)
+    clock_of(town.world).stand(instant_of(f"{fifteenth}T09:00+09:00"))
+    assert read_image(path)[1]["signature password"] == ""
+    assert town.cards.renew("child")[0] is SIGNATURE
+    assert isinstance(on_chip(town, "child", SIGNATURE)[1].curve, ec.SECP384R1)
+    contents_after, about = read_image(path)
+    assert about["signature password"] == "ABC123"
+    assert contents_after[jpki.AID].pins[jpki.SIGNATURE_PIN].tries_left == 5
+
+
+class LosingRelay(DirectRelay):
+    """A relay that loses every reply until `works`."""
+
+    works = False
+
+    def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = NEXT) -> bytes:
+        certificate = super().send(kind, request, profile)
+        if not self.works:
+            raise RelayFailed("the reply was lost")
+        return certificate
+
+
+def test_an_interrupted_case_keeps_its_keys_its_model_and_its_one_certificate(town: Institutions) -> None:
+    relay = LosingRelay(town.authorities)
+    cards = CardManagement(town.world, town.juki_net.j_lis.identity, town.authorities, relay)
+    order = next_order(town, "hanako", "2026-11-24T10:00+09:00")
+    with pytest.raises(RelayFailed):
+        cards.issue("hanako", order)
+    assert not image_path(town.world, "hanako").exists()
+    relay.works = True
+    again = CardManagement(town.world, town.juki_net.j_lis.identity, town.authorities, relay)
+    assert again.resume() == 1
+    assert [case.state for case in again.cases()] == [CaseState.DONE]
+    assert model_of(read_image(image_path(town.world, "hanako"))[1]) is next_card.NEXT_CARD
+    for kind in CertificateType:
+        (issued,) = certificates(town, "hanako", kind)
+        certificate, key = on_chip(town, "hanako", kind)
+        assert (issued.serial, issued.generation) == (certificate.serial_number, "next")
+        assert key.public_key() == certificate.public_key()
+
+
+def test_both_cards_of_one_person_have_their_own_generation(town: Institutions) -> None:
+    """A theft ends both, and their certificates are revoked in the lists of two generations."""
+    town.issue_card("old", "hanako")
+    town.cards.issue("new", next_order(town, "hanako", "2026-11-24T10:00+09:00"))
+    with pytest.raises(ImageExists):
+        town.cards.issue("new", next_order(town, "hanako", "2026-11-24T10:00+09:00"))
+    assert [one.generation for one in certificates(town, "hanako", AUTHENTICATION)] == ["03", "next"]
+    town.registry.record("hanako", Theft())
+    town.settle()
+    later(town, days=2)
+    for kind in CertificateType:
+        for one in certificates(town, "hanako", kind):
+            assert town.revocations[kind].status(one.serial).state is CertificateState.REVOKED
+        lists = [x509.load_der_x509_crl(path.read_bytes()) for path in town.world.publication.glob("crl/**/*.crl")]
+        serials = {entry.serial_number for one in lists for entry in one}
+        assert serials >= {one.serial for one in certificates(town, "hanako", kind)}
+
+
+def test_an_image_of_another_model_is_refused(town: Institutions, tmp_path: Path) -> None:
+    card, about = read_image(issued_next(town))
+    write_image(tmp_path / "other.card", card, {**about, "model": "the card after the next"})
+    with pytest.raises(DamagedImage, match="does not know the model the card after the next"):
+        load_card(tmp_path / "other.card")
+    write_image(tmp_path / "today.card", card, {name: value for name, value in about.items() if name != "model"})
+    with pytest.raises(DamagedImage, match="lacks a part of the model 'individual number card': 'text, juki, common'"):
+        load_card(tmp_path / "today.card")
+
+
+def test_models_of_cards() -> None:
+    assert card_model(next_card.NEXT_CARD) is NEXT_MODEL
+    with pytest.raises(ValueError, match="not a card that the card management issues"):
+        card_model(replace(next_card.NEXT_CARD, name="watch"))
