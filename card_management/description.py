@@ -49,7 +49,7 @@ def latin_name(name: Name) -> str:
     """Return a name in Latin letters as the next card shows it, with the family name in capitals; empty if the reading
     is not known."""
     family, _, given = name.kana.partition(FULL_WIDTH_SPACE)
-    parts = [romaji(family, name.family).upper(), romaji(given, name.given)]
+    parts = [romaji(family).upper(), romaji(given)]
     return " ".join(part for part in parts if part)
 
 

@@ -22,7 +22,7 @@ from kazashi.applets.holder import CardCertificates, CardData, Pins
 from kazashi.applets.install import MODEL_TEXT, PHONE
 from kazashi.card.certification_request import certification_request
 from kazashi.card.contents import ApplicationContents
-from kazashi.card.image import ImageExists, ImageMissing, rewrite_application, write_image
+from kazashi.card.image import ImageExists, ImageMissing, rewrite_applications, write_image
 from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.card_management.order import image_path
 from kazashi.card_management.phone_application import PhoneApplication, PhoneRejected, checked, sign_with_card
@@ -133,7 +133,7 @@ class PhoneOffice:
                 raise ImageMissing(f"there is no phone {name!r}")
             certificates, ends = self._apply(name, number, card, password)
             contents = self._contents(certificates, Pins(), number, ends)
-            rewrite_application(path, jpki.AID, contents, {"expiry": f"{ends.astimezone(JST):%Y%m%d}"})
+            rewrite_applications(path, {jpki.AID: contents}, {"expiry": f"{ends.astimezone(JST):%Y%m%d}"})
             self._changed(number, PhoneState.ACTIVE, "renewed")
             self._keys(name).finish()
 

@@ -101,9 +101,8 @@ def test_declared_file_equals_its_identifier() -> None:
     assert f"{jpki.AUTHENTICATION_CERTIFICATE}" == "000A"
     names = {application.aid: application for application in structure()}
     for application, applet in ((names[applet.aid], applet) for applet in APPLETS):
-        assert [(fid, file.name) for fid, file in application.files.items()] == [
-            (FileId(file), file.name) for file in applet.files
-        ]
+        named = [(fid, file.name) for fid, file in application.files.items()]
+        assert named[: len(applet.files)] == [(FileId(file), file.name) for file in applet.files]
 
 
 P = int(
