@@ -212,8 +212,7 @@ class Platform:
             person = connection.scalar(sa.select(user.person).where(own_row))
             if person is None:
                 raise NoSuchUser(f"{tenant} has no user {identifier}")
-            query = sa.select(self._certificate).where(table.person == person).order_by(table.kind)
-            rows = connection.execute(query).all()
+            rows = connection.execute(sa.select(self._certificate).where(table.person == person)).all()
         known = [(CERTIFICATE_TYPES[row.kind], row.serial) for row in rows]
         linked = self._linked(known[0], Follow(rows[0].follow))
         return {kind: latest not in known for kind, latest in {one[0]: one for one in linked}.items()

@@ -84,10 +84,11 @@ def platform(context: click.Context, port: int, services: str) -> None:
               " (default for a new tenant: person).")  # fmt: skip
 @click.pass_context
 def tenant(context: click.Context, name: str, origins: tuple[str, ...], follow: str | None) -> None:
-    """Register a tenant of the platform, more origins of one, or how far one follows its users.
+    """Register a tenant of the platform, or change one.
 
     ORIGINS are the origins at which people log in to the tenant's service, such as https://shop.example: it gets
-    challenges for these only. Prints the key of a new NAME, which is shown only once.
+    challenges for these only. Prints the key of a new NAME, which is shown only once. For a known NAME, the origins are
+    added, and --follow replaces its policy.
     """
     from kazashi.assembly.errors import UsageError
     from kazashi.jpki.linkage import Follow
