@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
-from kazashi.jpki.profile import CertificateType
+from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.pki.callers import CallerExists, Callers
 from kazashi.pki.services import VerifierServices
 from kazashi.relying_party.verify.anchors import AnchorsInDirectory
@@ -57,11 +57,16 @@ def direct_linkage(institutions: Institutions, caller: str) -> DirectLinkage:
 def card_verdict(institutions: Institutions, who: str) -> Verdict:
     """The verdict on the authentication certificate of a person's card, by the published revocation lists.
 
-    Raises NoSuchResident, and UsageError if the person has no card.
+    A person who has a Juki card only gets the verdict that its certificate is of the wrong type. Raises NoSuchResident,
+    and UsageError if the person has no card.
     """
     tree = institutions.world.publication
     code = institutions.registry.find(who).code
-    certificates = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(code)
+    certificates = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(code) or [
+        issued
+        for issued in institutions.authorities[CertificateType.SIGNATURE].of_holder(code)
+        if issued.medium is Medium.JUKI
+    ]
     if not certificates:
         raise UsageError(f"{who} has no card yet; try: kazashi card new {who}")
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)
