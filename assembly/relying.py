@@ -64,14 +64,18 @@ def card_verdict(institutions: Institutions, who: str, medium: Medium = Medium.C
     """The verdict on the latest authentication certificate of a person's cards or phones, by the published revocation
     lists.
 
-    Raises NoSuchResident, and UsageError if the person has none.
+    A person who has a Juki card only gets the verdict that its certificate is of the wrong type. Raises NoSuchResident,
+    and UsageError if the person has none.
     """
     tree = institutions.world.publication
     code = institutions.registry.find(who).code
     issued = institutions.authorities[CertificateType.AUTHENTICATION].of_holder(code)
     certificates = [one for one in issued if one.medium is medium]
     if not certificates and medium is Medium.PHONE:
-        raise UsageError(f"{who} has no certificate on a phone yet; see: kazashi ca issue --help")
+        raise UsageError(f"{who} has no certificate on a phone yet; see: kazashi phone new --help")
+    certificates = certificates or [
+        one for one in institutions.authorities[CertificateType.SIGNATURE].of_holder(code) if one.medium is Medium.JUKI
+    ]
     if not certificates:
         raise UsageError(f"{who} has no card yet; try: kazashi card new {who}")
     verifier = Verifier(AnchorsInDirectory(tree / "ca"), [lists_in(tree)], institutions.world.clock)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -13,10 +14,13 @@ import pytest
 from kazashi.applets import input_support, jpki
 from kazashi.applets.free_area import DOCUMENTS, BadDefinition, Definition, text_name
 from kazashi.applets.install import load_card
+from kazashi.assembly.institutions import Institutions
 from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.identifiers import Aid
 from kazashi.card.image import DamagedImage, add_application, read_image, remove_application
+from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource
 from tests.cli.program import InProcessProgram, Program, new_world
 from tests.crash import killed_before_statement
 
@@ -29,10 +33,11 @@ DONE = b"\x90\x00"
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Path:
     """A world in which hanako, of the municipality 13113, has a card."""
     program = new_world(tmp_path_factory.mktemp("free") / "w")
-    program.run("card", "new", "hanako")
+    with closing(open_world(program.world, keys=keys)) as world:
+        Institutions(world).issue_card("hanako", "hanako")
     return program.world
 
 

@@ -27,6 +27,7 @@ from kazashi.jpki.profile import EMULATED, CertificateType, Medium
 from kazashi.jpki.serial_number import serial_text
 from kazashi.provision_network.codes import PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
+from kazashi.provision_network.message_http import INTERFACE
 from kazashi.provision_network.portal import INTERFACE_NAME, Portal
 from kazashi.provision_network.portal_pages import PortalPages
 from kazashi.relying_party.login.card_reader import Signed
@@ -99,6 +100,7 @@ def test_what_was_never_issued_is_refused(program: Program, options: tuple[str, 
     assert not (program.world / "cards" / "another.card").exists()
 
 
+@pytest.mark.long
 def test_the_last_day_of_issue(program: Program) -> None:
     program.run("clock", "stand", "2015-12-22T23:00+09:00")
     program.run("card", "juki", "taro")
@@ -125,13 +127,15 @@ def test_a_move_ends_the_certificate(program: Program) -> None:
     assert rows(program) == [("signature", "juki", "revoked", "affiliationChanged")]
 
 
+@pytest.mark.long
 def test_an_order_with_a_date_in_another_year(tmp_path: Path) -> None:
     program = new_world(tmp_path / "w")
     program.run("card", "juki", "hanako", "--issued", "2015-12-01")
     assert rows(program) == [("signature", "juki", "expired", None)]
 
 
-def test_the_free_area_is_not_on_a_juki_card(program: Program) -> None:
+def test_services_of_the_individual_number_card_refuse_it(program: Program) -> None:
+    assert "wrong-kind" in program.error("not-entitled", 1, "mykey", "register", "hanako")
     program.run("card", "ordinance", "add", "13113", "library", "--from", "2016-01-01")
     load = ("card", "application", "add", "hanako-juki", "library", "--set", "member-number=1")
     program.error("no-such-card", 2, *load)
@@ -282,9 +286,7 @@ def test_the_j_lis_office_gives_codes_for_signature_certificates_on_juki_cards_o
     town = sites.town
     town.issue_card("hanako", "hanako")
     core = SimpleNamespace(post=lambda path, body: (200, f'{{"code": "{body["record_code"]}"}}'))
-    monkeypatch.setattr(
-        j_lis_office, "peer_of", lambda _: SimpleNamespace(unit=j_lis_office.INTERFACE, name=INTERFACE_NAME)
-    )
+    monkeypatch.setattr(j_lis_office, "peer_of", lambda _: SimpleNamespace(unit=INTERFACE, name=INTERFACE_NAME))
     office = Browser(j_lis_office.application(town, core), SITE)  # type: ignore[arg-type]
 
     def asked(who: str, kind: CertificateType, medium: Medium) -> httpx.Response:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
@@ -65,6 +66,13 @@ def test_opensc_knows_the_card_and_a_client_signs_with_it(program: Program, tmp_
     key.write_text(run("openssl", "x509", "-inform", "DER", "-in", str(certificate), "-noout", "-pubkey"))
     verify = ("openssl", "dgst", "-sha256", "-verify", str(key), "-signature", str(signature), str(message))
     assert run(*verify).strip() == "Verified OK"
+
+    login = (
+        "from kazashi.jpki.profile import CertificateType\n"
+        "from kazashi.relying_party.login.card_reader import sign_with_card\n"
+        "sign_with_card(CertificateType.AUTHENTICATION, '1234', b'')"
+    )
+    assert "CertificateAbsent: the card has no certificate of that type" in client(sys.executable, "-c", login)
 
     program.run("card", "remove", "hanako")
     program.run("card", "insert", "hanako", "--contactless")

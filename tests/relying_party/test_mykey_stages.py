@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import closing
 from datetime import date
 from pathlib import Path
 
 import pytest
 
+from kazashi.assembly.institutions import Institutions
 from kazashi.relying_party.mykey.stages import SERVICE_KINDS, STAGES, Feature
+from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource
 from tests.cli.program import InProcessProgram, Program, new_world
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tmp_path_factory: pytest.TempPathFactory, keys: SharedKeySource) -> Path:
     """A world of the day before the platform began, in which hanako has a card."""
     program = new_world(tmp_path_factory.mktemp("stages") / "w")
     program.run("clock", "stand", "2017-09-24T12:00+09:00")
-    program.run("card", "new", "hanako")
+    with closing(open_world(program.world, keys=keys)) as world:
+        Institutions(world).issue_card("hanako", "hanako")
     return program.world
 
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table, world_of
 from kazashi.tools.program import as_called
 
 if TYPE_CHECKING:
@@ -140,8 +140,10 @@ def mykey_night(context: click.Context, follow: str) -> None:
 @click.pass_context
 def mykey_stages(context: click.Context, on: str | None) -> Reply:
     """Show the three stages, and what the platform does on a day."""
-    institutions, platform = _platform(context)
-    day = _day(on) if on else _today(institutions)
+    from kazashi.world.clock import JST
+
+    platform = _platform_alone(context)
+    day = _day(on) if on else world_of(context).clock.now().astimezone(JST).date()
     rows = [
         {"stage": stage.number, "from": stage.begins.isoformat(), "reached": stage.begins <= day,
          "features": sorted(feature.value for feature in stage.features), "what": stage.words}
@@ -156,8 +158,7 @@ def mykey_stages(context: click.Context, on: str | None) -> Reply:
 @click.pass_context
 def mykey_stage(context: click.Context, number: int, begins: str) -> None:
     """Let a stage begin on another day."""
-    _, platform = _platform(context)
-    stage = platform.begin_stage(number, _day(begins))
+    stage = _platform_alone(context).begin_stage(number, _day(begins))
     click.echo(f"stage {stage.number} ({stage.words}) begins on {stage.begins}")
 
 
@@ -171,8 +172,7 @@ def mykey_service(context: click.Context, service: str, kind: str) -> None:
     A public service, such as a library, is served from the first stage on, a region's shops from the second, and
     companies that are everywhere from the third. A service of which nothing was said is public.
     """
-    _, platform = _platform(context)
-    platform.set_kind(service, kind)
+    _platform_alone(context).set_kind(service, kind)
     click.echo(f"{service} is {kind}")
 
 
@@ -227,7 +227,9 @@ def _day(text: str) -> date:
         raise UsageError(f"{text!r} is not a date; write it like 1988-04-17") from error
 
 
-def _today(institutions: Institutions) -> date:
-    from kazashi.world.clock import JST
+def _platform_alone(context: click.Context) -> MyKeyPlatform:
+    """The platform for commands that concern no person."""
+    from kazashi.relying_party.mykey.mykey import MyKeyPlatform
+    from kazashi.relying_party.verify.linkage import NoLinkage
 
-    return institutions.world.clock.now().astimezone(JST).date()
+    return MyKeyPlatform(world_of(context), NoLinkage())
