@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -66,8 +67,14 @@ def cut(item: bytes) -> bytes:
     return bytes((0x86, item[1] - 1)) + item[2:-1]
 
 
-BROKEN = {
-    "another counter": lambda channel: setattr(channel, "counter", 9) or ("200091", channel.cryptogram(b"1234")),
+def out_of_step(channel: OpensslChannel) -> tuple[str, bytes]:
+    """VERIFY under another counter."""
+    channel.counter = 9
+    return "200091", channel.cryptogram(b"1234")
+
+
+BROKEN: dict[str, Callable[[OpensslChannel], tuple[str, bytes]]] = {
+    "another counter": out_of_step,
     "another padding": lambda channel: ("200091", b"\x86\x11\2" + channel.cryptogram(b"1234")[3:]),
     "two objects": lambda channel: ("200091", channel.cryptogram(b"1234") * 2),
     "an expected length in VERIFY": lambda _: ("200091", b"\x96\3\0\0\4"),
