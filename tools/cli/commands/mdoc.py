@@ -17,7 +17,7 @@ _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), he
 
 @click.group()
 def mdoc() -> None:
-    """Issue mdocs to phones, present them, and verify presentations.
+    """Issue, present and verify mdocs.
 
     An mdoc (ISO/IEC 18013-5) has the card's attributes, signed by an emulated issuer (カード代替電磁的記録).
     """

@@ -23,7 +23,7 @@ _CARD_PASSWORD = click.option(
 
 @click.group()
 def phone() -> None:
-    """Issue certificates to phones, and stop, release, renew and delete them.
+    """Manage the certificates on phones.
 
     A phone is put into a contactless reader with `kazashi card insert`, like a card.
     """
