@@ -29,7 +29,7 @@ WITHOUT = {
     "network rules",
     "points policies", "points simulate", "reader check", "reader compare", "reader install",
     "reader profiles", "reader script", "reader show", "reader uninstall",
-    "lock", "registry municipalities",
+    "lock", "mdoc compare", "registry municipalities",
     "self completion", "self install", "self man", "self remove", "self update", "test", "tracking exposure",
     "tracking open-log", "tracking schema",
     "verify conformance",

@@ -17,7 +17,7 @@ _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), he
 
 @click.group()
 def mdoc() -> None:
-    """Issue mdocs to phones, present them, and verify presentations.
+    """Issue, present and verify mdocs.
 
     An mdoc (ISO/IEC 18013-5) has the card's attributes, signed by an emulated issuer (カード代替電磁的記録).
     """
@@ -52,10 +52,11 @@ def mdoc_request(context: click.Context, elements: Sequence[str], response_uri: 
     from kazashi.assembly.mdocs import new_request
     from kazashi.jpki.mdoc import NAME_SPACES
 
+    world = world_of(context)
     for element in elements:
         if element not in NAME_SPACES:
             raise UsageError(f"there is no element {element!r}; the elements are {', '.join(NAME_SPACES)}")
-    click.echo(json.dumps(new_request(world_of(context), response_uri, elements).as_dict(), ensure_ascii=False))
+    click.echo(json.dumps(new_request(world, response_uri, elements).as_dict(), ensure_ascii=False))
 
 
 @mdoc.command("present")
@@ -143,5 +144,8 @@ def mdoc_root(context: click.Context, out: Path | None) -> None:
 @_OUT
 @click.pass_context
 def mdoc_status(context: click.Context, out: Path | None) -> None:
-    """Write the list of the mdocs' status (CWT), which is valid for a day."""
+    """Write the list of the mdocs' status.
+
+    It is a CWT (IETF Token Status List) and valid for a day.
+    """
     write_bytes(institutions_of(context).mdocs.status_list(), out, "a status list")

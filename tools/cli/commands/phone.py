@@ -23,7 +23,7 @@ _CARD_PASSWORD = click.option(
 
 @click.group()
 def phone() -> None:
-    """Issue certificates to phones, and stop, release, renew and delete them.
+    """Manage the certificates on phones.
 
     A phone is put into a contactless reader with `kazashi card insert`, like a card.
     """
@@ -85,7 +85,7 @@ def phone_show(context: click.Context, name: str) -> Reply:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file (default: stdout).")
 @click.pass_context
 def phone_application(context: click.Context, name: str, out: Path | None) -> None:
-    """Write the application that the card signed for a phone's certificates.
+    """Write the application that the card signed.
 
     It is CMS SignedData (DER).
     """
@@ -125,9 +125,10 @@ def phone_stop(context: click.Context, name: str) -> Reply:
 @replies
 @click.pass_context
 def phone_release(context: click.Context, name: str) -> Reply:
-    """Release the authentication certificate of a phone that was found again.
+    """Release the authentication certificate from hold.
 
-    The signature certificate stays on hold; `kazashi phone renew` issues a new one.
+    Do this when the phone was found again. The signature certificate stays on hold; `kazashi phone renew` issues a new
+    one.
     """
     institutions_of(context).phones.release(name)
     return _certificates(context, name, f"the authentication certificate of {name} is good again")
