@@ -253,7 +253,9 @@ class CardManagement:
                 cards = self._records.cards_in_use(connection, code)
                 if state is not None:
                     self._records.set_state(connection, now, list(cards), state, notice.event.code)
-                for name, before in cards.items() if what is not None else ():
+                if what is None:
+                    continue
+                for name, before in cards.items():
                     if (state or before) is CardState.ACTIVE and self._records.open_case(connection, name) is None:
                         case = self._open(connection, name, what, Order(code, now))
                         if what is CaseType.UPDATE:

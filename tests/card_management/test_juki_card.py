@@ -21,8 +21,8 @@ from kazashi.assembly.cards import make_juki_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
 from kazashi.card_management.juki_card import JukiCardRejected, issue_juki_card
-from kazashi.card_management.production import unfilled
 from kazashi.card_management.order import image_path
+from kazashi.card_management.production import unfilled
 from kazashi.jpki.profile import EMULATED, CertificateType, Medium
 from kazashi.jpki.serial_number import serial_text
 from kazashi.provision_network.codes import PortalCode
