@@ -12,10 +12,11 @@ from kazashi.applets.holder import Personalisation
 from kazashi.applets.input_support import NUMBER_TRIES, ONLY_SIGNS
 from kazashi.applets.verifiable_certificate import LONG, VISUAL_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
+from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import SessionKeyRule
 from kazashi.card.identifiers import Aid
 from kazashi.card.pin import FOURTEEN_DIGITS, SIX_DIGITS, TWELVE_DIGITS
-from kazashi.card.tlv import Tlv
+from kazashi.card.tlv import Tlv, parse
 
 AID = Aid("D3921000310001010402")
 
@@ -45,7 +46,7 @@ def _face(data: Personalisation) -> bytes:
         Tlv(0xDF24, public_key(data.keys.visual), LONG),
         Tlv(0xDF25, text_picture(holder.name, NAME_SIZE), LONG),
         Tlv(0xDF26, text_picture(holder.address, ADDRESS_SIZE), LONG),
-        Tlv(0xDF27, photograph(data.chance), LONG),
+        Tlv(0xDF27, data.photograph or photograph(data.chance), LONG),
     ]
     encoded = [item.encode() for item in objects]
     hashes = b"".join(sha256(b"".join(part)).digest() for part in (encoded[:3], encoded[3:5], encoded[5:]))
@@ -58,6 +59,12 @@ def _face(data: Personalisation) -> bytes:
     table_end = len(Tlv(0xFF20, b"", LONG).header()) + len(Tlv(0xDF21, bytes(18)).encode())
     offsets = b"".join((table_end + sum(map(len, encoded[:number]))).to_bytes(2) for number in range(len(encoded)))
     return Tlv(0xFF20, Tlv(0xDF21, offsets).encode() + b"".join(encoded), LONG).encode()
+
+
+def photograph_in(contents: ApplicationContents) -> bytes:
+    """Return the photograph on a card as JPEG 2000, given the contents of its visual application."""
+    face, _ = parse(contents.data[FACE])
+    return next(item.value for item in face.children() if item.tag == 0xDF27)
 
 
 def _basic_information(data: Personalisation) -> bytes:

@@ -9,7 +9,7 @@ from kazashi.card.access import FREE
 from kazashi.card.file import PinChange, SessionKeyRule
 from kazashi.card.identifiers import Aid
 from kazashi.card.pin import FOUR_DIGITS
-from kazashi.card.tlv import Tlv
+from kazashi.card.tlv import Tlv, parse
 
 AID = Aid("D3921000310001010100")
 
@@ -17,6 +17,12 @@ AID = Aid("D3921000310001010100")
 def _card_number(data: Personalisation) -> tuple[bytes]:
     number = data.card.serial + data.holder.municipality_code + data.card.expiry
     return (Tlv(0x01, number.encode("ascii")).encode(),)
+
+
+def serial_and_expiry(record: bytes) -> tuple[str, str]:
+    """Return the card's serial number and its expiry (YYYYMMDD), given the record of the card number."""
+    number = parse(record)[0].value.decode("ascii")
+    return number[:15], number[-8:]
 
 
 CARD_NUMBER = RecordEf(0x0001, "card number", FREE, _card_number)

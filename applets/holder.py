@@ -95,7 +95,10 @@ class Pins:
 
 @dataclass(frozen=True, slots=True)
 class Personalisation:
-    """All data that an application's personalisation may use. `chance` is the card's random stream."""
+    """All data that an application's personalisation may use. `chance` is the card's random stream.
+
+    `photograph` is a picture as JPEG 2000; if it is empty, one is drawn.
+    """
 
     holder: Holder
     card: CardData
@@ -104,3 +107,4 @@ class Personalisation:
     keys: ChipKeys
     pins: Pins
     chance: Random
+    photograph: bytes = b""

@@ -9,12 +9,13 @@ from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, Transparent
 from kazashi.applets.holder import Holder, Personalisation
 from kazashi.applets.verifiable_certificate import LONG, TEXT_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
+from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import PinChange, Refusal, SessionKeyRule
 from kazashi.card.identifiers import Aid
 from kazashi.card.pin import FOUR_DIGITS, FOURTEEN_DIGITS, TWELVE_DIGITS
 from kazashi.card.rejection import ConditionsNotSatisfied
 from kazashi.card.rule import RuleSource
-from kazashi.card.tlv import Tlv
+from kazashi.card.tlv import Tlv, parse
 
 AID = Aid("D3921000310001010408")
 
@@ -50,6 +51,13 @@ def four_attributes(holder: Holder, length_form: int = 0x82) -> tuple[bytes, byt
         offsets += offset.to_bytes(2)
         offset += len(item.encode())
     return _text_object(0xFF20, Tlv(0xDF21, offsets).encode() + signed, length_form).encode(), signed
+
+
+def attributes_in(contents: ApplicationContents) -> tuple[str, str, str, str]:
+    """Return name, address, date of birth and sex on a card, given the contents of its text application."""
+    outer, _ = parse(contents.data[FOUR_ATTRIBUTES])
+    name, address, birth, sex = (item.value.decode("utf-8") for item in outer.children()[1:])
+    return name, address, birth, sex
 
 
 def _text_object(tag: int, value: bytes, length_form: int) -> Tlv:

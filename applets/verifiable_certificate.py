@@ -10,6 +10,7 @@ whose identifiers begin with 9 (production: 5, test cards: 6).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from kazashi.card.key import PrivateKey
 from kazashi.card.tlv import Tlv
@@ -67,4 +68,11 @@ def certificate(issuer: CertificateSigner, subject_id: bytes, subject_key: Priva
     With RSA keys it has 568 bytes, and the value of its body 297.
     """
     body = issuer.id + subject_id + public_key(subject_key)
-    return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, issuer.sign(body), LONG)], LONG)
+    signature = _signature(issuer.key.pkcs8, body)
+    return Tlv.of(CERTIFICATE, [Tlv(BODY, body, LONG), Tlv(SIGNATURE, signature, LONG)], LONG)
+
+
+@lru_cache(maxsize=256)
+def _signature(issuer: bytes, body: bytes) -> bytes:
+    # All cards of a municipality have the same certificates of its keys.
+    return PrivateKey(issuer).sign(body)

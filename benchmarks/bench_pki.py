@@ -15,6 +15,7 @@ import sqlalchemy as sa
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import padding, rsa
 
+from benchmarks.bench_card_management import measure_card_management
 from benchmarks.bench_ocsp import measure_ocsp
 from benchmarks.bench_registry import measure_registry
 from benchmarks.bench_worlds import LIFE_DAYS, MORNING, Progress, WorldSize, new_world, run, stand
@@ -45,6 +46,7 @@ def measure(progress: Progress = lambda _: None, size: WorldSize | None = None) 
             *_issuance(directory, keys, size, progress),
             *measure_ocsp(directory, keys, size, progress),
             *measure_registry(directory, keys, size, progress),
+            *measure_card_management(directory, keys, size, progress),
         ]
 
 

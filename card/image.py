@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -166,27 +166,36 @@ def write_image(path: Path, contents: CardContents, about: dict[str, str]) -> No
         unfinished.unlink(missing_ok=True)
 
 
-def rewrite_application(path: Path, aid: Aid, contents: ApplicationContents, about: dict[str, str]) -> None:
-    """Replace the contents of an application and some of the `about` texts in one transaction, as for a renewal.
+def rewrite_applications(
+    path: Path, rewritten: CardContents, about: Mapping[str, str], issuer_pins: Collection[Reference] = ()
+) -> None:
+    """Replace the contents of applications and some of the `about` texts in one transaction, as at a counter.
 
-    PINs and their retry counters are kept; a PIN that was never set is set now. A chip that is already loaded keeps the
-    old contents, until the host of its slot notices.
+    PINs and their retry counters are kept; a PIN that was never set is set now, and of `issuer_pins` the value is
+    replaced, but not the counter. A chip that is already loaded keeps the old contents, until the host of its slot
+    notices. Raises ValueError for text with control characters.
     """
     _check_text(about)
     with _connected(path, "rw") as database:
         _for_writing(database)
         upgrade(database)
-        key = bytes(aid)
         database.execute("BEGIN IMMEDIATE")
-        (position,) = database.execute(
-            "SELECT position FROM item WHERE aid = ? AND kind = 'application'", (key,)
-        ).fetchone()
-        database.execute("DELETE FROM item WHERE aid = ?", (key,))
-        database.execute("DELETE FROM pin WHERE aid = ? AND value = x''", (key,))
-        kept = {fid for (fid,) in database.execute("SELECT fid FROM pin WHERE aid = ?", (key,))}
-        new_pins = {fid: pin for fid, pin in contents.pins.items() if fid not in kept}
-        _insert_application(database, position, aid, replace(contents, pins=new_pins))
-        database.executemany("UPDATE about SET value = ? WHERE name = ?", [(new, name) for name, new in about.items()])
+        for aid, contents in rewritten.items():
+            key = bytes(aid)
+            (position,) = database.execute(
+                "SELECT position FROM item WHERE aid = ? AND kind = 'application'", (key,)
+            ).fetchone()
+            database.execute("DELETE FROM item WHERE aid = ?", (key,))
+            database.execute("DELETE FROM pin WHERE aid = ? AND value = x''", (key,))
+            kept = {fid for (fid,) in database.execute("SELECT fid FROM pin WHERE aid = ?", (key,))}
+            new_pins = {fid: pin for fid, pin in contents.pins.items() if fid not in kept}
+            _insert_application(database, position, aid, replace(contents, pins=new_pins))
+            database.executemany(
+                "UPDATE pin SET value = ? WHERE aid = ? AND fid = ?",
+                [(pin.value, key, fid) for fid, pin in contents.pins.items()
+                 if fid in kept and Reference(aid, fid) in issuer_pins],
+            )  # fmt: skip
+        database.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", sorted(about.items()))
         set_digest(database)
         database.execute("COMMIT")
 
@@ -269,7 +278,7 @@ def _read(path: Path, mode: str) -> tuple[CardContents, dict[str, str]]:
         return _read_contents(database), about
 
 
-def _check_text(about: dict[str, str]) -> None:
+def _check_text(about: Mapping[str, str]) -> None:
     """Raise ValueError for control characters. SQLite's quote(), which the digest uses, cuts a text off at a NUL."""
     if any(ord(character) < 0x20 for pair in about.items() for text in pair for character in text):
         raise ValueError("the texts about a card must not contain control characters")

@@ -14,7 +14,9 @@ class CaseType(Enum):
     NEW = "new"
     """Issue a card."""
     RENEWAL = "renewal"
-    """Renew the certificates on a card."""
+    """Renew the certificates on a card, and bring the holder's data on it up to date."""
+    UPDATE = "update"
+    """Bring the holder's data on a card up to date (券面事項の変更), and replace certificates that are not good."""
 
 
 class CaseState(Enum):
@@ -30,8 +32,8 @@ class CaseState(Enum):
 class IssuanceCase:
     """An order in the card management's store.
 
-    For a renewal, `renews` maps the code of each certificate type to renew to the serial number that is replaced
-    (None if there is none). It is None until this is decided.
+    For a renewal or an update, `renews` maps the code of each certificate type to issue to the serial number that is
+    replaced (None if there is none). It is None until this is decided.
     """
 
     position: int

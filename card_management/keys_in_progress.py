@@ -24,30 +24,30 @@ class KeysInProgress:
     """The keys of one case. Private keys are copied only to the finished card."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
 
     @contextmanager
     def held(self) -> Iterator[None]:
         """Lock out other processes that work on cards. A crash of this process also releases the lock."""
-        make_directory(self._path.parent, mode=0o700)
-        with (self._path.parent / ".cases.lock").open("w") as lock:
+        make_directory(self.path.parent, mode=0o700)
+        with (self.path.parent / ".cases.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
-            clear_unfinished(self._path.parent, escape(self._path.name))  # left by a process that was killed
+            clear_unfinished(self.path.parent, escape(self.path.name))  # left by a process that was killed
             yield
 
     def keys(self, names: Sequence[str], source: KeySource) -> dict[str, bytes]:
         """Return the chip's key pairs as PKCS#8 (DER) by name, after generating the missing ones."""
         try:
-            keys = {name: b64decode(key) for name, key in json.loads(self._path.read_text(encoding="ascii")).items()}
+            keys = {name: b64decode(key) for name, key in json.loads(self.path.read_text(encoding="ascii")).items()}
         except FileNotFoundError:
             keys = {}
         if keys.keys() >= set(names):
             return keys
         keys |= {name: source.take() for name in names if name not in keys}
         text = json.dumps({name: b64encode(key).decode("ascii") for name, key in keys.items()})
-        write_whole(self._path, text, mode=0o600)
+        write_whole(self.path, text, mode=0o600)
         return keys
 
     def finish(self) -> None:
         """Delete the file, once the keys are on the card."""
-        self._path.unlink(missing_ok=True)
+        self.path.unlink(missing_ok=True)

@@ -8,21 +8,31 @@ one certificate per request.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from dataclasses import replace
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from kazashi.applets.holder import CardSigners
 from kazashi.card.image import DamagedImage, ImageExists, ImageMissing
+from kazashi.card_management.application import (
+    ApplicationRejected,
+    OldCard,
+    ReissueReason,
+    check_holder,
+    check_reissue,
+    ready,
+)
 from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
 from kazashi.card_management.consequence import CardState, consequence
 from kazashi.card_management.keys_in_progress import KeysInProgress
-from kazashi.card_management.models import CARD, IssuedModel
-from kazashi.card_management.order import Order, image_path
+from kazashi.card_management.models import CARD, MODELS_OF_CARDS, IssuedModel
+from kazashi.card_management.order import DEFAULT_LENGTH_FORM, Order, image_path
 from kazashi.card_management.production import CardProduction, RenewalRejected
 from kazashi.card_management.records import MIGRATIONS, CardRecords
 from kazashi.card_management.relay import Relay, RelayFailed
+from kazashi.card_management.relay_server import RelayServer
 from kazashi.card_management.signers import SignerStore
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import Authority
@@ -31,6 +41,7 @@ from kazashi.resident_registry.notice import Notice
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.resident_registry.resident import Resident
+from kazashi.world.clock import JST, in_japan, today
 from kazashi.world.home import World
 from kazashi.world.names import checked_name
 from kazashi.world.outbox import Inbox, Message
@@ -52,7 +63,8 @@ class CardManagement:
         metadata = sa.MetaData()
         self._signers, self._inbox = SignerStore(metadata), Inbox(metadata)
         self._records = CardRecords(metadata)
-        self._production = CardProduction(world, authorities, relay, self.vouchers)
+        self.relay = RelayServer(world, metadata, relay, lambda: self.store)
+        self._production = CardProduction(world, authorities, self.relay, self.vouchers)
         self._keys_may_be_left = True
         self.store = world.store(ACTOR, metadata, MIGRATIONS)
 
@@ -69,22 +81,82 @@ class CardManagement:
             raise ImageExists(f"a card {name!r} already exists; choose another name with --name")
         with self.store.transaction() as connection:
             case = self._records.open_case(connection, name) or self._open(connection, name, CaseType.NEW, order)
-        self._carry_out(case)
+        if case.order.issued <= self._world.clock.now():
+            self._carry_out(case)
         return path
 
-    def renew(self, name: str) -> list[CertificateType]:
-        """Renew the certificates on a card that have ended, are no longer good, or end within three months.
+    def reissue(
+        self, name: str, reason: ReissueReason, new_name: str, *, express: bool = False, model: str = ""
+    ) -> datetime:
+        """Take an application for a card in place of another one, and return when it will be delivered.
 
-        Returns the renewed types. Raises NoSuchCard, RenewalRejected, RelayFailed, and the authorities' exceptions.
+        The other one ends then, and its certificates are revoked. `model` is a name in MODELS_OF_CARDS, or empty for
+        the model of the other card. Raises NoSuchCard, ImageExists, ApplicationRejected,
+        and ValueError for an invalid name.
+        """
+        if image_path(self._world, checked_name(new_name, "card", "/")).exists():
+            raise ImageExists(f"a card {new_name!r} already exists; choose another name with --name")
+        now, day = self._world.clock.now(), today(self._world.clock)
+        with self.store.transaction() as connection:
+            row = self._records.card(connection, name)
+            state, holder = CardState(row.state), ResidentRecordCode(row.holder)
+            changes = [at for at, what, _ in self._records.history(connection, name) if what == state.value]
+            since = changes[-1].astimezone(JST).date() if changes and state is not CardState.ACTIVE else day
+            made = self._records.order_of(connection, name) or Order(holder, now)
+            term = MODELS_OF_CARDS[made.model].profile.term
+            old = OldCard(name, state, date.fromisoformat(row.expires), since, term)
+            resident = self._identity(holder)
+            check_holder(resident, day)
+            check_reissue(reason, old, day)
+            waiting = [case.name for case in self._records.open_cases(connection) if case.order.replaces == name]
+            if waiting:
+                raise ApplicationRejected(f"the card {waiting[0]!r} is being made in place of {name!r} already")
+            at = ready(now, resident, express=express, entitled=(reason, old.since))
+            order = replace(
+                made, code=holder, issued=at, pins=replace(made.pins, tries_left={}), replaces=name,
+                model=model or made.model,
+            )  # fmt: skip
+            self._open(connection, new_name, CaseType.NEW, order)
+        return at
+
+    def apply(self, name: str, order: Order, *, express: bool, entitled: date) -> datetime:
+        """Take an application for a first card, and return when it will be delivered.
+
+        `entitled` is the day on which the holder was registered, or came from abroad. Raises ImageExists,
+        NoSuchResident, ApplicationRejected, and ValueError for an invalid name.
+        """
+        resident = self._identity(order.code)
+        check_holder(resident, today(self._world.clock))
+        at = ready(self._world.clock.now(), resident, express=express, entitled=entitled)
+        self.issue(name, replace(order, issued=at))
+        return at
+
+    def renew(self, name: str) -> list[CertificateType]:
+        """Renew a card's certificates (`at_counter`), and return the types that were issued."""
+        return self.at_counter(name, CaseType.RENEWAL)
+
+    def at_counter(self, name: str, what: CaseType) -> list[CertificateType]:
+        """Carry out a renewal or an update of a card, which its holder has brought to a counter; return the types of
+        certificate that were issued.
+
+        Both bring the holder's data on the card up to date (券面事項の変更) and replace certificates that are no longer
+        good, as the signature certificate after a move. A renewal also replaces those that end within three months; it
+        is rejected if no certificate can be replaced, and an update if nothing at all is to be done. Raises NoSuchCard,
+        RenewalRejected, RelayFailed, ImageMissing, DamagedImage, and the authorities' exceptions.
         """
         with self.store.transaction() as connection:
             card = self._records.card(connection, name)
             if card.state != CardState.ACTIVE.value:
                 raise RenewalRejected(f"the card {name!r} is {card.state}; its certificates cannot be renewed")
             holder = ResidentRecordCode(card.holder)
-            wanted = self._production.renewable(card.number, self._identity(holder))
+            resident = self._identity(holder)
+            if what is CaseType.RENEWAL:
+                self._production.check_renewable(card.number, resident)
+            wanted = self._production.renewable(what, card.number, resident)
+            if not wanted and not self._production.new_entries(name, resident):
+                raise RenewalRejected(f"the card {name!r} has the holder's registered data, and good certificates")
             case = self._records.open_case(connection, name) or self._open(
-                connection, name, CaseType.RENEWAL, Order(holder, self._world.clock.now())
+                connection, name, what, Order(holder, self._world.clock.now())
             )
         self._carry_out(case)
         return wanted
@@ -95,18 +167,34 @@ class CardManagement:
             return self._records.cases(connection, holder)
 
     def due(self) -> datetime | None:
-        """Return AT_ONCE if a case is open, or if a process that was killed left keys behind, else None."""
+        """Return when the next case can be carried out or the next card ends: AT_ONCE for an open case whose time has
+        come, and if a process that was killed left keys behind; None if there is nothing to wait for."""
         with self.store.reading() as connection:
-            is_open = self._records.has_open_case(connection)
-        self._keys_may_be_left = self._keys_may_be_left and any(self._world.cards.glob(".*.keys"))
-        return AT_ONCE if is_open or self._keys_may_be_left else None
+            cases = self._records.open_cases(connection)
+            back = self.relay.status().down_until if cases else None
+            instants = [max(case.order.issued, back or AT_ONCE) for case in cases]
+            if (last := self._records.first_end(connection)) is not None:
+                instants.append(in_japan(last + timedelta(days=1)))
+        self._keys_may_be_left = self._keys_may_be_left and bool(self._left_keys())
+        first = min(instants, default=None)
+        due_now = first is not None and first <= self._world.clock.now()
+        return AT_ONCE if due_now or self._keys_may_be_left else first
 
     def resume(self) -> int:
-        """Continue every open case; return how many were finished. Keys that a closed case has left are deleted."""
+        """End the cards that have expired, and continue every open case whose time has come; return how many were
+        finished. Keys that a closed case has left are deleted."""
         done, self._keys_may_be_left = 0, False
-        for case in self.cases():
-            if case.state is not CaseState.OPEN:
-                self._keys(case).finish()
+        now = self._world.clock.now()
+        with self.store.transaction() as connection:
+            expired = self._records.expired(connection, today(self._world.clock))
+            self._records.set_state(connection, now, expired, CardState.ENDED, "expired")
+            cases = self._records.open_cases(connection)
+        open_keys = {self._keys(case).path for case in cases}
+        for path in self._left_keys():
+            if path not in open_keys:
+                KeysInProgress(path).finish()
+        for case in cases:
+            if case.order.issued > now:
                 continue
             try:
                 self._carry_out(case)
@@ -117,10 +205,28 @@ class CardManagement:
                 continue
         return done
 
+    def _left_keys(self) -> list[Path]:
+        return sorted(self._world.cards.glob(".*.keys"))
+
     def card_state(self, name: str) -> CardState:
         """Return the state of a card. Raises NoSuchCard."""
         with self.store.reading() as connection:
             return CardState(self._records.card(connection, name).state)
+
+    def last_day(self, name: str) -> date:
+        """Return the last day of a card. Raises NoSuchCard."""
+        with self.store.reading() as connection:
+            return date.fromisoformat(self._records.card(connection, name).expires)
+
+    def history(self, name: str) -> list[tuple[datetime, str, str]]:
+        """Return what happened to a card: the time, what, and a note, in order. It may be empty."""
+        with self.store.reading() as connection:
+            return self._records.history(connection, name)
+
+    def holder(self, name: str) -> ResidentRecordCode:
+        """Return the resident record code of a card's holder. Raises NoSuchCard."""
+        with self.store.reading() as connection:
+            return ResidentRecordCode(self._records.card(connection, name).holder)
 
     def vouchers(self, municipality: MunicipalityCode, model: IssuedModel = CARD) -> CardSigners:
         """Return the signers of the card-verifiable certificates on a municipality's cards of a model, created at first
@@ -138,14 +244,15 @@ class CardManagement:
                 code, former = notice.record_code, notice.former_code
                 if code != former:
                     self._records.recode(connection, former, code)
-                state, renews = consequence(notice.event, notice.details)
-                names = self._records.cards_in_use(connection, code)
+                state, what = consequence(notice.event, notice.details)
+                cards = self._records.cards_in_use(connection, code)
                 if state is not None:
-                    self._records.set_state(connection, now, names, state, notice.event.code)
-                if renews:
-                    for name in names:
-                        if self._records.open_case(connection, name) is None:
-                            self._open(connection, name, CaseType.RENEWAL, Order(code, now))
+                    self._records.set_state(connection, now, list(cards), state, notice.event.code)
+                for name, before in cards.items() if what is not None else ():
+                    if (state or before) is CardState.ACTIVE and self._records.open_case(connection, name) is None:
+                        case = self._open(connection, name, what, Order(code, now))
+                        if what is CaseType.UPDATE:
+                            self._records.settle(connection, case, {})  # nobody has applied for certificates
 
     # Carrying out cases
 
@@ -158,18 +265,27 @@ class CardManagement:
             # Both the process that ordered a case and the running instance carry it out. The second finds it done.
             with self.store.reading() as connection:
                 current = self._records.case_at(connection, case.position)
+                order = self._records.order_of(connection, case.name)
+                replaced = self._records.number_of(connection, current.order.replaces)
             if current.state is not CaseState.OPEN:
                 return
             card = None
             try:
                 resident = self._identity(current.order.code)
                 if case.what is CaseType.NEW:
+                    check_holder(resident, today(self._world.clock))
                     card = self._production.make(current, resident, keys_in_progress)
+                    if replaced is not None:
+                        self._production.revoke(replaced)
                 else:
                     self._production.renew(
-                        current, resident, keys_in_progress, lambda number: self._settled(current, number, resident)
+                        current,
+                        resident,
+                        keys_in_progress,
+                        lambda number: self._settled(current, number, resident),
+                        DEFAULT_LENGTH_FORM if order is None else order.length_form,
                     )
-            except (ValueError, ImageMissing, DamagedImage, RenewalRejected) as error:
+            except (ValueError, ImageMissing, DamagedImage, RenewalRejected, ApplicationRejected) as error:
                 # Such a case can never be carried out. It is closed so that it does not block other cases.
                 self._close(case, CaseState.REFUSED, str(error))
                 keys_in_progress.finish()
@@ -182,18 +298,25 @@ class CardManagement:
 
     def _close(self, case: IssuanceCase, state: CaseState, note: str, card: dict[str, str] | None = None) -> None:
         with self.store.transaction() as connection:
-            self._records.close(connection, self._world.clock.now(), case, state, note, card)
+            now = self._world.clock.now()
+            self._records.close(connection, now, case, state, note, card)
+            if card is not None and case.order.replaces in self._records.cards_in_use(connection, case.order.code):
+                self._records.set_state(
+                    connection, now, [case.order.replaces], CardState.ENDED, f"replaced by {case.name}"
+                )
 
     def _settled(self, case: IssuanceCase, number: str, resident: Resident) -> dict[str, int | None]:
-        """Return the certificate types that a renewal replaces, with the old serial numbers; see `IssuanceCase.renews`.
+        """Return the certificate types that a case issues, with the old serial numbers; see `IssuanceCase.renews`.
 
         This is decided once per case, because the certificates that the case has already issued are good and would not
         be renewed again.
         """
         if case.renews is not None:
             return case.renews
+        if case.what is CaseType.RENEWAL:
+            self._production.check_renewable(number, resident)
         renews: dict[str, int | None] = {}
-        for kind in self._production.renewable(number, resident):
+        for kind in self._production.renewable(case.what, number, resident):
             before = self._production.latest(kind, number)
             renews[kind.code] = before.serial if before else None
         with self.store.transaction() as connection:

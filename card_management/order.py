@@ -17,17 +17,24 @@ from kazashi.world.home import World
 
 SUFFIX = ".card"
 
+DEFAULT_LENGTH_FORM = 0x82
+
 
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, and
-    the form of the lengths of its texts (`CardData.length_form`), and the name of its model in `MODELS`."""
+    the form of the lengths of its texts (`CardData.length_form`).
+
+    A card is made when its instant of issue has come. It replaces the card named `replaces`, if any. `model` is a
+    name in `MODELS_OF_CARDS`.
+    """
 
     code: ResidentRecordCode
     issued: datetime
     pins: Pins = field(default_factory=Pins)
     contact_atr: bytes = DEFAULT_CONTACT_ATR
-    length_form: int = 0x82
+    length_form: int = DEFAULT_LENGTH_FORM
+    replaces: str = ""
     model: str = CARD.name
 
     def as_dict(self) -> dict[str, Any]:
@@ -38,6 +45,7 @@ class Order:
             "contact_atr": self.contact_atr.hex(),
             "length_form": self.length_form,
             "model": self.model,
+            "replaces": self.replaces,
             "pins": [pins.authentication, pins.signature, pins.text, pins.juki, pins.tries_left],
         }
 
@@ -49,7 +57,8 @@ class Order:
             datetime.fromisoformat(document["issued"]),
             Pins(*document["pins"]),
             bytes.fromhex(document["contact_atr"]),
-            document.get("length_form", 0x82),  # absent from the orders of earlier versions
+            document.get("length_form", DEFAULT_LENGTH_FORM),  # absent from the orders of earlier versions
+            document.get("replaces", ""),
             document.get("model", CARD.name),
         )
 
@@ -65,6 +74,17 @@ def image_path(world: World, name: str) -> Path:
 def card_names(world: World) -> list[str]:
     """Return the names of all cards, sorted."""
     return sorted(path.name.removesuffix(SUFFIX) for path in world.cards.glob(f"*{SUFFIX}"))
+
+
+def next_name(world: World, name: str) -> str:
+    """Return a name for a card that replaces another one: NAME-2, or the next number that no card has."""
+    stem, _, number = name.rpartition("-")
+    if not (stem and number.isdigit()):
+        stem, number = name, "1"
+    taken, following = set(card_names(world)), int(number) + 1
+    while f"{stem}-{following}" in taken:
+        following += 1
+    return f"{stem}-{following}"
 
 
 def usual_order(world: World, resident: Resident, contact_atr: bytes = DEFAULT_CONTACT_ATR) -> Order:

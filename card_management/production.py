@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import date, datetime
 
-from kazashi.applets import jpki
+from kazashi.applets import input_support, jpki
 from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Personalisation
 from kazashi.applets.install import model_of, personalise
+from kazashi.applets.rewriting import has_holder_data, issuer_pins, rewriting
 from kazashi.card.certification_request import certification_request
-from kazashi.card.image import read_image, rewrite_application, write_image
+from kazashi.card.contents import ApplicationContents, CardContents
+from kazashi.card.image import read_image, rewrite_applications, write_image
 from kazashi.card.key import PrivateKey
-from kazashi.card_management.case import IssuanceCase
-from kazashi.card_management.description import description, holder_of
+from kazashi.card_management.case import CaseType, IssuanceCase
+from kazashi.card_management.description import description, holder_of, numbers_of_holder
+from kazashi.card_management.entries import entered, new_entries
 from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
 from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, IssuedModel, card_model
 from kazashi.card_management.order import image_path
 from kazashi.card_management.relay import Relay, RelayFailed
 from kazashi.jpki.profile import Algorithm, CertificateType
-from kazashi.jpki.state import CertificateState
+from kazashi.jpki.state import CertificateState, Reason
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.certificate_database import Issued
@@ -35,7 +38,7 @@ SENDINGS = 5
 
 
 class RenewalRejected(Exception):
-    """The card's certificates cannot be renewed now; the message gives the reason."""
+    """The card cannot be renewed or updated now; the message gives the reason."""
 
 
 class CardProduction:
@@ -103,10 +106,26 @@ class CardProduction:
             write_image(path, personalise(data, model.device), description(order, resident, data))
         return {"number": card.serial, "expires": ends.isoformat()}
 
-    def renewable(self, number: str, resident: Resident) -> list[CertificateType]:
-        """Return the certificate types that can be renewed on a card. Raises RenewalRejected if there are none."""
+    def renewable(self, case: CaseType, number: str, resident: Resident) -> list[CertificateType]:
+        """Return the certificate types that a renewal or an update issues on a card, which may be none.
+
+        An update replaces those that are no longer good; a renewal also those that end within three months.
+        """
+        return [kind for kind, opens in self._openings(case, number, resident) if opens is None]
+
+    def check_renewable(self, number: str, resident: Resident) -> None:
+        """Raise RenewalRejected if all certificates on a card are good and their renewal has not opened."""
+        openings = [opens for _, opens in self._openings(CaseType.RENEWAL, number, resident)]
+        if None not in openings:
+            first = min(opens for opens in openings if opens is not None)
+            raise RenewalRejected(f"the card's certificates are good; they can be renewed from {first} on")
+
+    def _openings(
+        self, case: CaseType, number: str, resident: Resident
+    ) -> Iterator[tuple[CertificateType, date | None]]:
+        """Yield the holder's certificate types, and the day from which each can be renewed; None for one that is
+        issued now."""
         day = self._world.clock.now().astimezone(JST).date()
-        wanted, opens = [], []
         for kind in CertificateType:
             if kind is CertificateType.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
                 continue
@@ -114,14 +133,21 @@ class CardProduction:
             if (
                 latest is None
                 or self._authorities[kind].revocations.status(latest.serial).state is not CertificateState.GOOD
-                or self._opens(kind, latest) <= day
             ):
-                wanted.append(kind)
-            else:
-                opens.append(self._opens(kind, latest))
-        if not wanted:
-            raise RenewalRejected(f"the card's certificates are good; they can be renewed from {min(opens)} on")
-        return wanted
+                yield kind, None
+                continue
+            opens = self._opens(kind, latest)
+            yield kind, None if case is CaseType.RENEWAL and opens <= day else opens
+
+    def new_entries(self, name: str, resident: Resident) -> dict[str, str]:
+        """Return the holder's data that are not those on a card; see `entries.new_entries`.
+
+        Raises ImageMissing, DamagedImage and ImageUnreadable.
+        """
+        contents, about = read_image(image_path(self._world, name))
+        if not has_holder_data(contents):
+            return {}
+        return new_entries(contents, about, resident, self._world.clock.now().astimezone(JST).date())
 
     def _opens(self, kind: CertificateType, issued: Issued) -> date:
         """The first day on which a certificate can be renewed."""
@@ -129,28 +155,51 @@ class CardProduction:
 
     def renew(
         self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
-        settled: Callable[[str], dict[str, int | None]],
+        settled: Callable[[str], dict[str, int | None]], length_form: int,
     ) -> None:  # fmt: skip
-        """Renew the certificates on the card of a case.
+        """Issue the certificates of a renewal or an update, and write them and the holder's present data to the card.
 
-        `settled` gets the card's number and returns which certificates the case replaces. Raises RenewalRejected,
-        ImageMissing, DamagedImage, RelayFailed, ValueError, and the authorities' exceptions.
+        All is written in one transaction. `settled` gets the card's number and returns which certificates the case
+        replaces; `length_form` is that of the order for the card. Raises RenewalRejected, ImageMissing, DamagedImage,
+        RelayFailed, ValueError, and the authorities' exceptions.
         """
         path = image_path(self._world, case.name)
         contents, about = read_image(path)
-        model = card_model(model_of(about))
-        number, ends = about["card number"], about["expiry"]
-        last_day = datetime.strptime(ends, "%Y%m%d").date()
-        issued = case.order.issued
-        if last_day < issued.astimezone(JST).date():
+        last_day = datetime.strptime(about["expiry"], "%Y%m%d").date()
+        if last_day < case.order.issued.astimezone(JST).date():
             raise RenewalRejected(f"the card {case.name!r} expired on {last_day}; order a new one")
-        applet = contents[jpki.AID]
+        rewritten: CardContents = {}
+        texts: dict[str, str] = {}
+        if renews := settled(about["card number"]):
+            written = self._renewed(case, resident, keys_in_progress, renews, contents[jpki.AID], about)
+            rewritten[jpki.AID] = written
+            # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
+            if written.keys.get(jpki.SIGNATURE_KEY) and not about["signature password"]:
+                texts["signature password"] = case.order.pins.signature
+        model = model_of(about)
+        day = case.order.issued.astimezone(JST).date()
+        if has_holder_data(contents) and (changes := new_entries(contents, about, resident, day)):
+            holder, signers = holder_of(resident), self._vouchers(resident.municipality.code, card_model(model))
+            chance = self._world.random_stream("card update", case.name, str(case.position))
+            rewritten |= rewriting(contents, model, holder, signers, chance, length_form)
+            number_b = rewritten[input_support.AID].pins[input_support.NUMBER_B].value.decode("ascii")
+            texts |= entered(about, changes, day) | numbers_of_holder(number_b, holder)
+        if rewritten:
+            rewrite_applications(path, rewritten, texts, issuer_pins(model))
+
+    def _renewed(
+        self, case: IssuanceCase, resident: Resident, keys_in_progress: KeysInProgress,
+        renews: Mapping[str, int | None], applet: ApplicationContents, about: Mapping[str, str],
+    ) -> ApplicationContents:  # fmt: skip
+        """Return the contents of the JPKI application with the certificates that a case issues."""
+        model = card_model(model_of(about))
+        issued, number, ends = case.order.issued, about["card number"], about["expiry"]
+        last_day = datetime.strptime(ends, "%Y%m%d").date()
         certificates: dict[CertificateType, bytes] = {}
         keys: dict[CertificateType, bytes] = {}
         for kind, certificate_file, key_file in _FILES:
             if applet.keys.get(key_file):
                 certificates[kind], keys[kind] = unfilled(applet.data[certificate_file]), applet.keys[key_file]
-        renews = settled(number)
         new_keys = keys_in_progress.keys(list(renews), self.key_source(model))
         for kind in (item for item in CertificateType if item.code in renews):
             serial = renews[kind.code]
@@ -164,15 +213,17 @@ class CardProduction:
             keys[kind] = new_keys[kind.code]
         card = CardData(ends, "", number, case.order.contact_atr)
         renewed = jpki.written(self._certificates(certificates, keys, issued, model), case.order.pins, card)
-        # A child's card gets its first signature certificate, and with it a password, from the 15th birthday on.
-        password = about["signature password"] or (
-            case.order.pins.signature if CertificateType.SIGNATURE in certificates else ""
-        )
-        changed = {"signature password": password}
         # The next card has other data in the same application, which stay as they are.
         data = {fid: renewed.data.get(fid, content) for fid, content in applet.data.items()}
-        kept = replace(applet, data=data, keys={**applet.keys, **renewed.keys}, pins=renewed.pins)
-        rewrite_application(path, jpki.AID, kept, changed)
+        return replace(renewed, data=data, keys={**applet.keys, **renewed.keys}, objects=applet.objects)
+
+    def revoke(self, number: str) -> None:
+        """Revoke the good certificates on a card that another one has replaced. Those on hold stay on hold."""
+        for kind, authority in self._authorities.items():
+            latest = self.latest(kind, number)
+            if latest is None or authority.revocations.status(latest.serial).state is not CertificateState.GOOD:
+                continue
+            authority.revocations.revoke(latest.serial, Reason.CESSATION_OF_OPERATION, "card issued again")
 
     def latest(self, kind: CertificateType, number: str) -> Issued | None:
         """The latest certificate of a type on a card, by card number."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,8 +12,12 @@ import sqlalchemy as sa
 from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
 from kazashi.card_management.consequence import CardState
 from kazashi.card_management.order import Order
+from kazashi.world.clock import from_epoch
 from kazashi.world.event_log import event_table
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Migration, Position
+
+_BY_END = "card_by_end"
 
 
 class NoSuchCard(Exception):
@@ -31,6 +35,7 @@ class CardRecords:
             sa.Column("holder", sa.Text, nullable=False, index=True),
             sa.Column("state", sa.Text, nullable=False),
             sa.Column("expires", sa.Text, nullable=False),
+            sa.Index(_BY_END, "state", "expires"),
         )  # fmt: skip
         self._case = sa.Table(
             "card_case", metadata,
@@ -42,7 +47,10 @@ class CardRecords:
             sa.Column("note", sa.Text, nullable=False),
             sa.Column("document", sa.Text, nullable=False),
         )  # fmt: skip
-        _, self._log = event_table(metadata, sa.Column("name", sa.Text, nullable=False))
+        card = self._card.c
+        in_use = (card.holder == sa.bindparam("of")) & (card.state != CardState.ENDED.value)
+        self._in_use = Statement(sa.select(card.name, card.state).where(in_use))
+        self._event, self._log = event_table(metadata, sa.Column("name", sa.Text, nullable=False))
 
     # Cards
 
@@ -53,11 +61,43 @@ class CardRecords:
             raise NoSuchCard(f"this card management has issued no card {name!r}; see: kazashi card list")
         return row
 
-    def cards_in_use(self, connection: sa.Connection, holder: str) -> Sequence[str]:
-        """Return the names of a holder's cards that have not ended."""
+    def cards_in_use(self, connection: sa.Connection, holder: str) -> dict[str, CardState]:
+        """Return a holder's cards that have not ended, with their states."""
+        rows = self._in_use.all(connection, {"of": str(holder)})
+        return {row.name: CardState(row.state) for row in rows}
+
+    def number_of(self, connection: sa.Connection, name: str) -> str | None:
+        """Return the number of a card, or None if there is no such card."""
+        return connection.scalar(sa.select(self._card.c.number).where(self._card.c.name == name))
+
+    def order_of(self, connection: sa.Connection, name: str) -> Order | None:
+        """Return the order by which a card was made."""
+        case = self._case.c
+        first = sa.select(self._case).where((case.name == name) & (case.what == CaseType.NEW.value))
+        row = connection.execute(first.order_by(case.position.desc()).limit(1)).one_or_none()
+        return None if row is None else _case_of(row).order
+
+    def first_end(self, connection: sa.Connection) -> date | None:
+        """Return the earliest last day of the cards that have not ended."""
         card = self._card.c
-        in_use = (card.holder == holder) & (card.state != CardState.ENDED.value)
-        return connection.scalars(sa.select(card.name).where(in_use)).all()
+        ends = [
+            connection.scalar(sa.select(sa.func.min(card.expires)).where(card.state == state.value))
+            for state in (CardState.ACTIVE, CardState.STOPPED)
+        ]
+        return min((date.fromisoformat(end) for end in ends if end is not None), default=None)
+
+    def expired(self, connection: sa.Connection, day: date) -> Sequence[str]:
+        """Return the names of the cards that have not ended although their last day is before `day`."""
+        card = self._card.c
+        query = sa.select(card.name).where((card.expires < day.isoformat()) & (card.state != CardState.ENDED.value))
+        return connection.scalars(query).all()
+
+    def history(self, connection: sa.Connection, name: str) -> list[tuple[datetime, str, str]]:
+        """Return what happened to a card and its cases: the time, what, and a note, in order."""
+        rows = connection.execute(
+            sa.select(self._event).where(self._event.c.name == name).order_by(self._event.c.position)
+        )
+        return [(from_epoch(row.at), row.what, json.loads(row.detail).get("note", "")) for row in rows]
 
     def set_state(
         self, connection: sa.Connection, now: datetime, names: Sequence[str], state: CardState, note: str
@@ -83,10 +123,10 @@ class CardRecords:
             query = query.where(self._case.c.holder == holder)
         return [_case_of(row) for row in connection.execute(query)]
 
-    def has_open_case(self, connection: sa.Connection) -> bool:
-        """Whether any case is open."""
-        is_open = self._case.c.state == CaseState.OPEN.value
-        return connection.scalar(sa.select(self._case.c.position).where(is_open).limit(1)) is not None
+    def open_cases(self, connection: sa.Connection) -> list[IssuanceCase]:
+        """Return the open cases in order."""
+        query = sa.select(self._case).where(self._case.c.state == CaseState.OPEN.value)
+        return [_case_of(row) for row in connection.execute(query.order_by(self._case.c.position))]
 
     def open_case(self, connection: sa.Connection, name: str) -> IssuanceCase | None:
         """Return the open case of a card, if there is one."""
@@ -111,7 +151,7 @@ class CardRecords:
         return case
 
     def settle(self, connection: sa.Connection, case: IssuanceCase, renews: dict[str, int | None]) -> None:
-        """Record which certificates a renewal replaces; see `IssuanceCase.renews`."""
+        """Record which certificates a case issues; see `IssuanceCase.renews`."""
         document = json.dumps({**case.order.as_dict(), "renews": renews})
         same_case = self._case.c.position == case.position
         connection.execute(sa.update(self._case).where(same_case).values(document=document))
@@ -151,5 +191,11 @@ def _details_as_json(connection: sa.Connection) -> None:
         connection.execute(sa.update(event).where(event.c.position == row.position).values(detail=detail))
 
 
-MIGRATIONS: Sequence[Migration] = (_details_as_json,)
+def _index_by_end(connection: sa.Connection) -> None:
+    """Migrate to version 3, which has an index of the cards' last days. An older program would make cards at once that
+    are ordered for later."""
+    connection.execute(sa.text(f"CREATE INDEX IF NOT EXISTS {_BY_END} ON card (state, expires)"))
+
+
+MIGRATIONS: Sequence[Migration] = (_details_as_json, _index_by_end)
 """The steps from each version of the store to the next (`World.store`)."""

@@ -20,6 +20,14 @@ class RelayFailed(Exception):
     """No reply came over the relay. The case is not lost: it can be continued where it stopped."""
 
 
+class RelayBusy(RelayFailed):
+    """The relay takes no more requests now: a municipality has as many sessions as it may have, or all are taken."""
+
+
+class RelayDown(RelayFailed):
+    """The relay has crashed, and is not back yet."""
+
+
 class Relay(Protocol):
     """Sends a request to an authority and returns the certificate."""
 
@@ -45,6 +53,27 @@ class RelayFault(Enum):
     REQUEST_LOST = "request lost"
     REPLY_LOST = "reply lost"
     SENT_TWICE = "sent twice"
+    CRASH = "crash"
+    """The relay stops after the authority has issued the certificate, and takes no requests for a while."""
+
+
+def send_with(
+    fault: RelayFault, inner: Relay, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED
+) -> bytes:
+    """Send a request over a relay that has this fault; return the certificate as DER.
+
+    Raises RelayFailed and the authority's exceptions.
+    """
+    if fault is RelayFault.REQUEST_LOST:
+        raise RelayFailed("the request was lost on the way to the authority; the case can be resumed")
+    certificate = inner.send(kind, request, profile)
+    if fault is RelayFault.REPLY_LOST:
+        raise RelayFailed("the authority's reply was lost on the way back; the case can be resumed")
+    if fault is RelayFault.CRASH:
+        raise RelayDown("the relay crashed before it passed on the authority's reply; the case can be resumed")
+    if fault is RelayFault.SENT_TWICE:
+        return inner.send(kind, request, profile)
+    return certificate
 
 
 class FaultyRelay:
@@ -56,12 +85,4 @@ class FaultyRelay:
 
     def send(self, kind: CertificateType, request: CertificateRequest, profile: Profile = EMULATED) -> bytes:
         """Send a request; return the certificate as DER. Raises RelayFailed and the authority's exceptions."""
-        fault = next(self._script, RelayFault.NONE)
-        if fault is RelayFault.REQUEST_LOST:
-            raise RelayFailed("the request was lost on the way to the authority; the case can be resumed")
-        certificate = self._inner.send(kind, request, profile)
-        if fault is RelayFault.REPLY_LOST:
-            raise RelayFailed("the authority's reply was lost on the way back; the case can be resumed")
-        if fault is RelayFault.SENT_TWICE:
-            return self._inner.send(kind, request, profile)
-        return certificate
+        return send_with(next(self._script, RelayFault.NONE), self._inner, kind, request, profile)

@@ -40,6 +40,8 @@ TABLE: Mapping[type[Event], Consequence] = {
     events.Correction: _CHANGED,
     events.CharacterCorrection: NOTHING,
     events.Furigana: NOTHING,
+    events.FuriganaNotice: NOTHING,
+    events.FuriganaRecorded: NOTHING,
     events.PlaceRenamed: NOTHING,
     events.Death: _ENDED,
     events.Emigration: _ENDED,

@@ -17,6 +17,7 @@ import sqlalchemy as sa
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.resident_registry.resident import ResidencyStatus, Resident
 from kazashi.world.outbox import Body, Outbox
+from kazashi.world.statement import Statement
 from kazashi.world.storage import insert_if_absent
 
 ADDRESSES = "addresses"
@@ -51,6 +52,7 @@ class AddressSubscriptions:
             sa.Column("system", sa.Text, primary_key=True),
             sa.Column("residents_of", sa.Text, primary_key=True),
         )  # fmt: skip
+        self._all = Statement(sa.select(self._subscription).order_by(*self._subscription.primary_key.columns))
         self._former = sa.Table(
             "former_number", metadata,
             sa.Column("person", sa.BigInteger, primary_key=True, autoincrement=False),
@@ -130,8 +132,7 @@ class AddressSubscriptions:
         return self.any(connection) or bool(connection.scalar(sa.select(sa.exists().select_from(self._former))))
 
     def _read(self, connection: sa.Connection) -> list[AddressSubscription]:
-        rows = connection.execute(sa.select(self._subscription).order_by(*self._subscription.primary_key.columns))
-        return [AddressSubscription(row.system, row.residents_of) for row in rows]
+        return [AddressSubscription(row.system, row.residents_of) for row in self._all.all(connection)]
 
     def _former_numbers(self, connection: sa.Connection) -> dict[int, IndividualNumber]:
         """The former numbers of the people whose new number is on its way, by position."""

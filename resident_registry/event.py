@@ -7,97 +7,67 @@ follows from an event in a table by event class: J-LIS, which notifies the other
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date
-from enum import Enum
-from typing import Any, ClassVar, Self
+from typing import Any
 
 from kazashi.resident_registry.birth_date import BirthDate
-from kazashi.resident_registry.event_fields import converted, described
+from kazashi.resident_registry.event_base import Channel, Event
+from kazashi.resident_registry.event_fields import described
 from kazashi.resident_registry.municipality import municipality
+from kazashi.resident_registry.name_event import (
+    CharacterCorrection,
+    Furigana,
+    FuriganaNotice,
+    FuriganaRecorded,
+    NameChange,
+)
 from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import JAPAN, Residence, ResidencyStatus, Resident, Sex
+
+__all__ = [
+    "CARDS_ABROAD",
+    "CONTINUATION_DAYS",
+    "EVENTS",
+    "MOVE_IN_DAYS",
+    "CardContinuation",
+    "CardFound",
+    "CardReturn",
+    "Channel",
+    "CharacterCorrection",
+    "CodeChange",
+    "Correction",
+    "Death",
+    "Deletion",
+    "Emigration",
+    "Event",
+    "Furigana",
+    "FuriganaNotice",
+    "FuriganaRecorded",
+    "Immigration",
+    "Lapse",
+    "LossReport",
+    "MoveIn",
+    "MoveOut",
+    "MoveWithin",
+    "NameChange",
+    "NumberChange",
+    "PlaceRenamed",
+    "Protection",
+    "Renewal",
+    "StayExtension",
+    "Theft",
+    "event_type",
+]
 
 MOVE_IN_DAYS = 14
 """The number of days after a move within which it must be notified."""
 
+CARDS_ABROAD = date(2024, 5, 27)
+"""The day from which Japanese nationals abroad can have cards (令和元年法律第16号)."""
+
 CONTINUATION_DAYS = 90
 """The number of days after a move in within which the card must be continued at the new municipality."""
-
-
-class Channel(Enum):
-    """How an event is reported, which decides when it is sent to Juki-Net."""
-
-    COUNTER = "counter"
-    """Sent at once."""
-    PAPER = "paper"
-    """Sent with the evening's batch."""
-    CALL_CENTRE = "call-centre"
-    """Sent at once, at any hour."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happened to a person. The fields are the details that the registry needs.
-
-    A new event needs a subclass, a line in EVENTS, and an entry in the table of each institution that acts on events.
-    """
-
-    code: ClassVar[str]
-    """The event's name in commands, messages and logs."""
-    japanese: ClassVar[str]
-    """The legal term; empty if the law has none."""
-    about: ClassVar[str]
-    """A description for users."""
-    channel: ClassVar[Channel] = Channel.COUNTER
-    allowed: ClassVar[tuple[ResidencyStatus, ...]] = (ResidencyStatus.RESIDENT,)
-    """The residency statuses that a person must have for the event."""
-    recorded_by_registry: ClassVar[bool] = False
-    """Whether only the registry itself records the event, so that nobody can report it for a person."""
-    meets: ClassVar[str] = ""
-    """The deadline that the event meets."""
-    may_be_late: ClassVar[bool] = False
-    """Whether the event is also accepted after that deadline."""
-
-    def apply(self, resident: Resident, day: date) -> Resident:
-        """Return the person as they are after the event. Raises EventRejected, and ValueError for invalid values."""
-        if resident.status not in self.allowed:
-            required = " or ".join(_STATUS[status] for status in self.allowed)
-            raise EventRejected(
-                RejectionReason.WRONG_STATUS,
-                f"{resident.alias or resident.name} is {_STATUS[resident.status]}; {self.code} requires {required}",
-            )
-        return self._after(resident, day)
-
-    def _after(self, resident: Resident, day: date) -> Resident:
-        return resident
-
-    def deadline(self, day: date) -> tuple[str, date] | None:
-        """The name of the deadline that the event sets, and its last day; None for most events."""
-        return None
-
-    def as_dict(self) -> dict[str, object]:
-        """The fields that are not empty, for JSON. Dates are in ISO format."""
-        values = {one.name: getattr(self, one.name) for one in fields(self)}
-        return {
-            name: value.isoformat() if isinstance(value, date) else value
-            for name, value in values.items()
-            if value not in (None, "")
-        }
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Self:
-        """Return the event with these fields. Raises EventRejected for an unknown, missing or invalid one."""
-        known = {one.name: one for one in fields(cls)}
-        if unknown := values.keys() - known.keys():
-            raise EventRejected(
-                RejectionReason.UNKNOWN_FIELD,
-                f"{cls.code} does not take {', '.join(sorted(unknown))}; it takes {', '.join(known) or 'no fields'}",
-            )
-        missing = [name for name, one in known.items() if one.default is MISSING and values.get(name) in (None, "")]
-        if missing:
-            raise EventRejected(RejectionReason.MISSING_FIELD, f"{cls.code} needs {', '.join(missing)}")
-        return cls(**{name: converted(str(known[name].type), name, value) for name, value in values.items()})
 
 
 def _numbered(resident: Resident) -> None:
@@ -108,13 +78,6 @@ def _numbered(resident: Resident) -> None:
         )
 
 
-_STATUS = {
-    ResidencyStatus.RESIDENT: "a current resident",
-    ResidencyStatus.MOVING: "a person who is moving between municipalities",
-    ResidencyStatus.ABROAD: "a person who lives abroad",
-    ResidencyStatus.DEAD: "deceased",
-    ResidencyStatus.DELETED: "deleted from the registry",
-}
 _LIVING = (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING, ResidencyStatus.ABROAD)
 
 
@@ -213,40 +176,6 @@ class Lapse(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class NameChange(Event):
-    code = "name-change"
-    japanese = "氏名の変更"
-    about = (
-        "A new name (氏名の変更). It can also be a common name (通称) or a former surname (旧氏). "
-        "`-` removes one of these two."
-    )
-    channel = Channel.PAPER
-    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
-
-    family: str = described("the new family name", "")
-    given: str = described("the new given name", "")
-    former_surname: str = described("the former surname to show, or - to remove it", "")
-    common_name: str = described("the common name of a foreign resident, or - to remove it", "")
-    kana: str = described("the reading of the new name", "")
-
-    def _after(self, resident: Resident, day: date) -> Resident:
-        if self.common_name and resident.nationality == JAPAN:
-            raise EventRejected(RejectionReason.WRONG_NATIONALITY, "only a foreign resident can have a common name")
-        if self.former_surname and resident.nationality != JAPAN:
-            raise EventRejected(
-                RejectionReason.WRONG_NATIONALITY, "only a Japanese national can register a former surname"
-            )
-        return _renamed(resident, self.as_dict())
-
-
-def _renamed(resident: Resident, changes: dict[str, Any]) -> Resident:
-    name = replace(resident.name, **{key: "" if value == "-" else value for key, value in changes.items()})
-    if name == resident.name:
-        raise EventRejected(RejectionReason.UNCHANGED, "the new name is the registered one")
-    return replace(resident, name=name)
-
-
-@dataclass(frozen=True, slots=True)
 class Correction(Event):
     code = "correction"
     japanese = "記載の修正"
@@ -263,36 +192,6 @@ class Correction(Event):
         if (birth, sex) == (resident.birth, resident.sex):
             raise EventRejected(RejectionReason.UNCHANGED, "the date of birth and the sex are the registered ones")
         return replace(resident, birth=birth, sex=sex)
-
-
-@dataclass(frozen=True, slots=True)
-class CharacterCorrection(Event):
-    code = "character-correction"
-    japanese = "軽微な修正"
-    about = "A minor correction (軽微な修正). The name stays the same, but its characters get another form."
-    channel = Channel.PAPER
-
-    family: str = described("the family name in its correct form", "")
-    given: str = described("the given name in its correct form", "")
-
-    def _after(self, resident: Resident, day: date) -> Resident:
-        return _renamed(resident, self.as_dict())
-
-
-@dataclass(frozen=True, slots=True)
-class Furigana(Event):
-    code = "furigana"
-    japanese = "振り仮名"
-    about = "A new reading of the name (振り仮名)."
-    channel = Channel.PAPER
-    allowed = (ResidencyStatus.RESIDENT, ResidencyStatus.ABROAD)
-
-    kana: str = described("the reading in katakana")
-
-    def _after(self, resident: Resident, day: date) -> Resident:
-        if not all("ァ" <= character <= "ヺ" or character in "ー・　" for character in self.kana):
-            raise EventRejected(RejectionReason.WRONG_VALUE, f"kana: {self.kana!r} is not in full-width katakana")
-        return replace(resident, name=replace(resident.name, kana=self.kana))
 
 
 @dataclass(frozen=True, slots=True)
@@ -332,6 +231,8 @@ class Emigration(Event):
     continued: bool = described("whether the card stays in use abroad (yes, no)")
 
     def _after(self, resident: Resident, day: date) -> Resident:
+        if self.continued and day < CARDS_ABROAD:
+            raise EventRejected(RejectionReason.WRONG_DAY, f"cards can be kept in use abroad from {CARDS_ABROAD} on")
         if self.continued and resident.nationality != JAPAN:
             raise EventRejected(
                 RejectionReason.WRONG_NATIONALITY,
@@ -477,7 +378,8 @@ class StayExtension(Event):
 
 
 EVENTS: tuple[type[Event], ...] = (
-    MoveWithin, MoveOut, MoveIn, CardContinuation, Lapse, NameChange, Correction, CharacterCorrection, Furigana,
+    MoveWithin, MoveOut, MoveIn, CardContinuation, Lapse, NameChange, Correction, CharacterCorrection, FuriganaNotice,
+    Furigana, FuriganaRecorded,
     PlaceRenamed, Death, Emigration, Immigration, Deletion, NumberChange, CodeChange, Protection, LossReport, Theft,
     CardFound, CardReturn, Renewal, StayExtension,
 )  # fmt: skip

@@ -25,6 +25,7 @@ from kazashi.resident_registry.resident import ResidencyStatus, Resident, from_d
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.outbox import Inbox, Message, Outbox, Receive
+from kazashi.world.statement import Statement
 from kazashi.world.storage import insert_if_absent
 
 PREFECTURES, J_LIS = "prefectures", "j_lis"
@@ -42,6 +43,8 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
     events.Correction: (),
     events.CharacterCorrection: None,
     events.Furigana: None,
+    events.FuriganaNotice: None,
+    events.FuriganaRecorded: None,
     events.PlaceRenamed: None,
     events.Death: (),
     events.Emigration: ("continued",),
@@ -125,6 +128,11 @@ class JLis:
         self._counter = sa.Table(
             "counter", metadata, sa.Column("name", sa.Text, primary_key=True), sa.Column("value", sa.BigInteger)
         )
+        by_code = self._identity.c.record_code == sa.bindparam("code")
+        self._find = Statement(sa.select(self._identity).where(by_code))
+        self._find_to_change = Statement(sa.select(self._identity).where(by_code).with_for_update())
+        self._update = Statement(sa.update(self._identity).where(by_code).values(
+            record_code=sa.bindparam("new_code"), document=sa.bindparam("new_document")))  # fmt: skip
         _, self._log = event_table(metadata, sa.Column("record_code", sa.Text, index=True))
         self.store = world.store(J_LIS, metadata, [word_becomes_what, self._to_3])
 
@@ -155,9 +163,7 @@ class JLis:
     def identity(self, code: ResidentRecordCode) -> Resident:
         """Return the identity data of a person. Raises NoSuchResident if none has arrived over Juki-Net (yet)."""
         with self.store.reading() as connection:
-            row = connection.execute(
-                sa.select(self._identity).where(self._identity.c.record_code == code)
-            ).one_or_none()
+            row = self._find.one_or_none(connection, {"code": str(code)})
         if row is None:
             raise NoSuchResident("J-LIS does not know the resident; the registration may not have arrived yet")
         document = json.loads(row.document)
@@ -229,21 +235,22 @@ class JLis:
         old = ResidentRecordCode(body["record_code"])
         document = body["person"]
         new = ResidentRecordCode(document.pop("record_code"))
-        row = connection.execute(sa.select(identity).where(identity.c.record_code == old).with_for_update()).one()
+        row = self._find_to_change.one_or_none(connection, {"code": str(old)})
         now = self._world.clock.now()
-        columns = {"record_code": new, "document": json.dumps(document, ensure_ascii=False)}
+        new_document = json.dumps(document, ensure_ascii=False)
         if event is events.NumberChange:
             # The number is always made from the code that it was first made from, even if that code has changed.
             changes = row.number_changes + 1
             number = self._numbering.individual_number(ResidentRecordCode(row.numbered_by), changes)
-            columns |= {"individual_number": number, "number_changes": changes}
+            columns = {"individual_number": number, "number_changes": changes}
+            connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
             self._number(connection, body["from"], [(new, number)])
             self._provision.renumbered(connection, now, row.individual_number, number, new)
         if new != old:
             self._provision.recoded(connection, now, old, new)
         if _status(document) in _ENDED and _status(json.loads(row.document)) not in _ENDED:
             self._provision.ended(connection, now, new, row.individual_number, date.fromisoformat(body["day"]))
-        connection.execute(sa.update(identity).where(identity.c.record_code == old).values(columns))
+        self._update.run(connection, {"code": str(old), "new_code": str(new), "new_document": new_document})
         detail = {"from": body["from"], "day": body["day"]}
         self._log(connection, now, event.code, detail, record_code=new)
         noticed = TOLD[event]

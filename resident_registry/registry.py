@@ -7,7 +7,7 @@ municipality.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby, islice
@@ -18,9 +18,12 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from kazashi.resident_registry.address_subscription import AddressSubscription, AddressSubscriptions
-from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, NumberChange, PlaceRenamed
+from kazashi.resident_registry.deadline import CONTINUATION, Deadlines, consequence
+from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, MoveOut, NumberChange, PlaceRenamed
 from kazashi.resident_registry.municipality import municipality
+from kazashi.resident_registry.name_event import FURIGANA_STARTS
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
+from kazashi.resident_registry.person_row import COLUMNS, as_json, columns_of, identity_of
 from kazashi.resident_registry.rejection import EventRejected, RejectionReason
 from kazashi.resident_registry.resident import ResidencyStatus, Resident, from_document, to_document
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
@@ -28,6 +31,7 @@ from kazashi.world.entered_text import entered_text
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
 from kazashi.world.outbox import Inbox, Message, Outbox
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Position
 from kazashi.world.voiced_kana import compose_voiced_kana
 
@@ -74,6 +78,7 @@ class Registry:
         metadata = sa.MetaData()
         self.outbox, self._inbox = Outbox(metadata), Inbox(metadata)
         self._addresses = AddressSubscriptions(metadata, self.outbox)
+        self._deadlines = Deadlines(metadata)
         self._person = sa.Table(
             "person", metadata,
             sa.Column("person", Position, primary_key=True),
@@ -90,17 +95,18 @@ class Registry:
             sa.Column("person", sa.BigInteger, index=True),
             sa.Column("municipality", sa.Text, nullable=False),
         )
-        self._deadline = sa.Table(
-            "deadline", metadata,
-            sa.Column("person", sa.BigInteger, primary_key=True),
-            sa.Column("what", sa.Text, primary_key=True),
-            sa.Column("due", sa.BigInteger, nullable=False, index=True),
-        )  # fmt: skip
         self._free_code = sa.Table(
             "free_code", metadata,
             sa.Column("record_code", sa.Text, primary_key=True),
             sa.Column("municipality", sa.Text, nullable=False, index=True),
         )  # fmt: skip
+        this, by_code = (
+            self._person.c.person == sa.bindparam("this"),
+            self._person.c.record_code == sa.bindparam("code"),
+        )
+        self._by_code = Statement(sa.select(self._person).where(by_code).with_for_update())
+        self._update = Statement(sa.update(self._person).where(this).values(
+            {name: sa.bindparam(f"new_{name}") for name in COLUMNS}))  # fmt: skip
         self.store = world.store(ACTOR, metadata, [word_becomes_what, _to_3])
 
     # Queries
@@ -210,22 +216,26 @@ class Registry:
         return done
 
     def lapse(self) -> int:
-        """Record a lapse for every deadline that has passed, and return how many were recorded."""
-        now, lapsed = self._world.clock.now(), 0
+        """Record what follows from every deadline that has passed, and return how many there were."""
+        now, passed = self._world.clock.now(), 0
         with self.store.transaction() as connection:
-            due = sa.select(self._deadline).where(self._deadline.c.due <= epoch(now))
-            for missed in connection.execute(due).all():
+            for missed in self._deadlines.passed(connection, now):
                 row = connection.execute(sa.select(self._person).where(self._person.c.person == missed.person)).one()
-                self._clear_deadline(connection, missed.person, missed.what)
-                self._record(connection, row, Lapse(missed.what), today(self._world.clock), Lapse.channel)
-                lapsed += 1
-        return lapsed
+                self._deadlines.clear(connection, missed.person, missed.what)
+                event = consequence(missed.what, self._load(row))
+                self._record(connection, row, event, today(self._world.clock), event.channel)
+                passed += 1
+        return passed
 
     def next_lapse(self) -> datetime | None:
         """The time at which the next deadline will have passed, or None if there is no deadline."""
         with self.store.reading() as connection:
-            due = connection.scalar(sa.select(sa.func.min(self._deadline.c.due)))
-        return None if due is None else from_epoch(due)
+            return self._deadlines.next(connection)
+
+    def deadlines(self, who: str) -> dict[str, date]:
+        """Return a person's deadlines with their last days. Raises NoSuchResident."""
+        with self.store.reading() as connection:
+            return self._deadlines.of(connection, self._row(connection, who).person)
 
     # Juki-Net
 
@@ -289,7 +299,8 @@ class Registry:
         if new_code:
             after = replace(after, record_code=new_code)
         same_person = self._person.c.person == row.person
-        connection.execute(sa.update(self._person).where(same_person).values(_columns(to_document(after))))
+        columns = {f"new_{name}": value for name, value in columns_of(to_document(after)).items()}
+        self._update.run(connection, {"this": row.person, **columns})
         self._set_deadline(connection, row.person, after, event.deadline(day))
         self._log(
             connection, self._world.clock.now(), event.code, event.as_dict(),
@@ -297,6 +308,10 @@ class Registry:
         )  # fmt: skip
         self._report(connection, before, after, event, day, self._due(channel))
         self._addresses.tell(connection, self._world.clock.now(), row.person, before, after)
+        if isinstance(event, MoveOut) and self._deadlines.clear(connection, row.person, CONTINUATION):
+            # A card whose use was not continued lapses at the next move out.
+            row = connection.execute(sa.select(self._person).where(same_person)).one()
+            return self._record(connection, row, Lapse(CONTINUATION), day, Lapse.channel)
         return after
 
     def _check_day(self, resident: Resident, day: date) -> None:
@@ -309,7 +324,7 @@ class Registry:
             )
 
     def _meet_deadline(self, connection: sa.Connection, person: int, event: Event) -> None:
-        if event.meets and not self._clear_deadline(connection, person, event.meets) and not event.may_be_late:
+        if event.meets and not self._deadlines.clear(connection, person, event.meets) and not event.may_be_late:
             raise EventRejected(RejectionReason.NOT_AWAITED, f"no deadline for {event.meets} is running")
 
     def _check_number_changes(self, connection: sa.Connection, person: int, event: Event) -> None:
@@ -327,11 +342,9 @@ class Registry:
         self, connection: sa.Connection, person: int, after: Resident, deadline: tuple[str, date] | None
     ) -> None:
         if after.status not in (ResidencyStatus.RESIDENT, ResidencyStatus.MOVING):
-            self._clear_deadline(connection, person, None)
+            self._deadlines.clear(connection, person, None)
         elif deadline is not None:
-            what, last = deadline
-            due = epoch(in_japan(last + timedelta(days=1)))
-            connection.execute(sa.insert(self._deadline), {"person": person, "what": what, "due": due})
+            self._deadlines.set(connection, person, *deadline)
 
     def _report(
         self, connection: sa.Connection, before: Resident, after: Resident, event: Event, day: date, due: datetime
@@ -344,8 +357,8 @@ class Registry:
         body = {
             "day": day.isoformat(),
             "record_code": before.code,
-            "person": _identity(to_document(after)),
-            "event": _identity(event.as_dict()),
+            "person": identity_of(to_document(after)),
+            "event": identity_of(event.as_dict()),
         }
         self._send(connection, place, due, event.code, body)
 
@@ -357,7 +370,7 @@ class Registry:
         since = now.astimezone(JST).date().isoformat()
         documents = [{"since": since, **to_document(resident), "record_code": code}
                      for resident, code in zip(people, codes, strict=True)]  # fmt: skip
-        rows = [{**_columns(document), "registered_at": epoch(now)} for document in documents]
+        rows = [{**columns_of(document), "registered_at": epoch(now)} for document in documents]
         try:
             with connection.begin_nested():
                 connection.execute(sa.insert(self._person), rows)
@@ -365,9 +378,13 @@ class Registry:
             taken = next((person.alias for person in people if self._is_taken(connection, person.alias)), "")
             problem = f"the alias {taken!r} is already taken" if taken else "two residents have the same alias"
             raise EventRejected(RejectionReason.ALIAS, f"{problem}; choose another alias") from error
+        if epoch(now) < epoch(in_japan(FURIGANA_STARTS)):
+            these = sa.select(self._person).where(self._person.c.record_code.in_(codes))
+            registered = ((row.person, self._load(row)) for row in connection.execute(these).all())
+            self._deadlines.announce_readings(connection, registered)
         for place, group in groupby(documents, key=itemgetter("municipality")):
             # Each document is sent as text, so that the nodes that only forward it need not parse it.
-            entries = [(document["record_code"], _json(_identity(document, "record_code"))) for document in group]
+            entries = [(document["record_code"], as_json(identity_of(document, "record_code"))) for document in group]
             self._send(connection, place, now, "registration", {"people": entries})
 
     def _is_taken(self, connection: sa.Connection, alias: str) -> bool:
@@ -429,6 +446,12 @@ class Registry:
             )
 
     def _row(self, connection: sa.Connection, who: str, *, lock: bool = False) -> Any:
+        if (
+            lock
+            and isinstance(who, ResidentRecordCode)
+            and (known := self._by_code.one_or_none(connection, {"code": str(who)}))
+        ):
+            return known
         person = self._person.c
         if who.isascii() and who.isdigit() and len(who) in (11, 12):
             # A number with a wrong check digit was mistyped, so it is not looked up.
@@ -451,12 +474,6 @@ class Registry:
         residences = json.loads(row.document).get("residences")
         return str(residences[0][0] if residences else row.municipality)
 
-    def _clear_deadline(self, connection: sa.Connection, person: int, what: str | None) -> bool:
-        condition = self._deadline.c.person == person
-        if what is not None:
-            condition &= self._deadline.c.what == what
-        return connection.execute(sa.delete(self._deadline).where(condition)).rowcount > 0
-
     @staticmethod
     def _load(row: Any) -> Resident:
         document = json.loads(row.document)
@@ -467,29 +484,3 @@ class Registry:
 
 def _to_3(_: sa.Connection) -> None:
     """Migrate to version 3, of which only tables are new. An older program would not tell address systems of events."""
-
-
-def _columns(document: Mapping[str, Any]) -> dict[str, object]:
-    """A resident's document as a row. The two numbers are only in their own columns."""
-    rest = {key: value for key, value in document.items() if key not in ("record_code", "individual_number")}
-    return {
-        "alias": document.get("alias"),
-        "record_code": document["record_code"],
-        "individual_number": document.get("individual_number"),
-        "municipality": document["municipality"],
-        "document": _json(rest),
-    }
-
-
-_STAYS_HOME = frozenset(
-    ("about", "household", "nationality", "residence_status", "residences", "individual_number", "protected")
-)
-
-
-def _identity(document: Mapping[str, Any], *without: str) -> dict[str, Any]:
-    """What is sent over Juki-Net of a document: identity data, but no household, nationality or former addresses."""
-    return {key: value for key, value in document.items() if key not in _STAYS_HOME and key not in without}
-
-
-def _json(document: Mapping[str, Any]) -> str:
-    return json.dumps(document, ensure_ascii=False)

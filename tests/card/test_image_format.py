@@ -17,7 +17,7 @@ from kazashi.applets import jpki
 from kazashi.applets.install import load_card
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.identifiers import Aid, FileId
-from kazashi.card.image import DamagedImage, ImageStore, NewerImage, read_image, rewrite_application, write_image
+from kazashi.card.image import DamagedImage, ImageStore, NewerImage, read_image, rewrite_applications, write_image
 from kazashi.card.image_format import DIGESTED, FORMAT
 from kazashi.card.pin import PinState
 from kazashi.card.store import Reference
@@ -123,7 +123,7 @@ def test_image_of_format_1_is_upgraded_with_its_counters(old_image: Path) -> Non
 
 def test_a_renewal_upgrades_the_image(old_image: Path) -> None:
     contents = ApplicationContents(data={FileId(1): b"new"}, pins={FileId(5): PinState(b"9999", 3, 3)})
-    rewrite_application(old_image, JPKI, contents, {"card number": "5"})
+    rewrite_applications(old_image, {JPKI: contents}, {"card number": "5"})
     assert version(old_image) == FORMAT
     rewritten, about = read_image(old_image)
     assert rewritten[JPKI].data == {FileId(1): b"new"}

@@ -186,7 +186,7 @@ def issue_with_faults(institutions: Institutions, name: str, who: str, faults: S
     resumed = 0
     with suppress(RelayFailed):
         cards.issue(name, usual_order(institutions.world, institutions.resident(who)))
-    while cards.due() is not None:
+    while cards.due() == AT_ONCE:
         resumed += 1
         assert resumed <= len(faults)
         cards.resume()
@@ -213,10 +213,11 @@ def assert_card_complete(institutions: Institutions, name: str, before: dict[Cer
 
 
 def test_every_sequence_of_up_to_three_faults_makes_one_card(town: Institutions) -> None:
-    sequences = (sequence for length in (1, 2, 3) for sequence in product(RelayFault, repeat=length))
-    for number, faults in enumerate(sequences):
+    faults = [fault for fault in RelayFault if fault is not RelayFault.CRASH]  # for a case, it is a lost reply
+    sequences = (sequence for length in (1, 2, 3) for sequence in product(faults, repeat=length))
+    for number, sequence in enumerate(sequences):
         before = count_issued(town)
-        resumed = issue_with_faults(town, f"card{number}", "hanako", faults)
+        resumed = issue_with_faults(town, f"card{number}", "hanako", sequence)
         assert resumed == 0, "three faults do not exhaust the retries"
         assert_card_complete(town, f"card{number}", before)
     assert number == 4 + 16 + 64 - 1
@@ -338,5 +339,5 @@ def test_impossible_order_is_refused_and_does_not_block_others(town: Institution
         assert not image_path(town.world, who).exists()
         assert not list(town.world.cards.glob(f".{who}.*")), "its private keys are deleted"
     town.settle()
-    assert town.cards.due() is None
+    assert town.cards.due() != AT_ONCE
     assert not everything_issued(town.authorities[SIGNATURE])

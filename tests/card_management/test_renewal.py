@@ -26,6 +26,7 @@ from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.event import MoveWithin, Renewal
 from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.clock import instant_of
+from kazashi.world.schedule import AT_ONCE
 from tests.card_management.support import (
     NAMES,
     SELECT,
@@ -180,7 +181,7 @@ def test_any_sequence_of_faults_renews_once(shared_town: Institutions, faults: l
     cards = with_faults(shared_town, faults)
     with suppress(RelayFailed):
         cards.renew(name)
-    while cards.due() is not None:
+    while cards.due() == AT_ONCE:
         cards.resume()
     for kind, authority in shared_town.authorities.items():
         old, new = authority.of_medium(number)

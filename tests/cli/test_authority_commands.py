@@ -252,7 +252,11 @@ def test_renewal(new: Program) -> None:
     assert len(reply["refused"]) == 1
     assert "2031-01-17" in reply["refused"][0]
     new.run("registry", "event", "move-within", "hanako", "--street", "架空町１")
-    assert new.json("card", "renew", "hanako") == {"card": "hanako", "renewed": ["signature"]}
+    renewed = new.json("card", "renew", "hanako")
+    (entry,) = renewed.pop("entered")
+    assert entry.endswith(" 住所 東京都渋谷区架空町１")
+    assert renewed == {"card": "hanako", "renewed": ["signature"], "continued": False}
+    assert "registered data" in new.error("renewal-refused", 1, "card", "update", "hanako")
     assert [row["state"] for row in new.json("ca", "show", "hanako")] == ["revoked", "good", "good"]
     new.run("registry", "event", "move-within", "hanako", "--street", "架空町２")
     assert new.json("registry", "event", "renewal", "hanako")["refused"] == [], "an earlier refusal is not repeated"

@@ -14,10 +14,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.reliability.town import serial_numbers
-from kazashi.applets import jpki
+from kazashi.applets import card_surface, input_support, jpki
+from kazashi.applets.pictures import ADDRESS_SIZE, text_picture
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
 from kazashi.card_management.case import CaseState, CaseType
+from kazashi.card_management.entries import entries_in
 from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.card_management.order import image_path
 from kazashi.card_management.production import unfilled
@@ -26,6 +28,7 @@ from kazashi.pki.authority import FIRST_SERIAL
 from kazashi.resident_registry.event import MoveWithin
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource
+from kazashi.world.schedule import AT_ONCE
 from tests.crash import killed_at
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, later, new_institutions, standing
 
@@ -57,14 +60,16 @@ def moved(prepared: Path, keys: SharedKeySource) -> Path:
 
 def kill_at_each_moment(
     template: Path, keys: SharedKeySource, action: Callable[[Institutions], object],
-    check: Callable[[Institutions], None],
+    check: Callable[[Institutions], None], found: Callable[[Institutions], None] = lambda _: None,
 ) -> None:  # fmt: skip
-    """Kill the action at each moment in turn; restart and check each time."""
+    """Kill the action at each moment in turn; restart and check each time. `found` checks what the kill has left,
+    before open work is finished."""
     moment = 1
     while True:
         home = Path(shutil.copytree(template, template.parent / f"copy-{moment}"))
         killed = killed_at(moment, lambda home=home: action(Institutions(open_world(home, keys=keys))))  # type: ignore[misc]
         again = Institutions(open_world(home, keys=keys))
+        found(again)
         again.settle()
         check(again)
         again.world.close()
@@ -135,7 +140,7 @@ def test_keys_that_a_killed_process_left_are_deleted(prepared: Path, keys: Share
     assert [case.state for case in again.cards.cases() if case.name == "taro"] == [CaseState.DONE]
     again.settle()
     assert not list(again.world.cards.glob(".taro.*"))
-    assert again.cards.due() is None
+    assert again.cards.due() != AT_ONCE
     again.world.close()
 
 
@@ -175,6 +180,43 @@ def test_renewal_survives_a_crash_at_any_moment(prepared: Path, keys: SharedKeyS
         institutions.cards.renew("hanako")
 
     kill_at_each_moment(prepared, keys, action, check)
+
+
+@pytest.mark.long
+def test_rewriting_a_card_survives_a_crash_at_any_moment(moved: Path, keys: SharedKeySource) -> None:
+    """The certificate, the text and the visual application are all the old ones or all the new ones at any moment, and
+    a rewriting that was torn is repeated."""
+    new = "東京都渋谷区架空町１丁目"
+
+    def written(institutions: Institutions) -> set[bool]:
+        """Whether each part of the card has the new address."""
+        card, about = read_image(image_path(institutions.world, "hanako"))
+        return {
+            new.encode() in unfilled(card[jpki.AID].data[jpki.SIGNATURE_CERTIFICATE]),
+            input_support.attributes_in(card[input_support.AID])[1] == new,
+            text_picture(new, ADDRESS_SIZE) in card[card_surface.AID].data[card_surface.FACE],
+            about["address"] == new,
+            bool(entries_in(about)),
+        }
+
+    def found(institutions: Institutions) -> None:
+        assert len(written(institutions)) == 1, "the card is half written"
+
+    def check(institutions: Institutions) -> None:
+        check_serials(institutions)
+        updates = [case for case in institutions.cards.cases() if case.what is CaseType.UPDATE]
+        assert written(institutions) == {bool(updates)}
+        assert [case.state for case in updates] == [CaseState.DONE] * len(updates)
+        if updates:
+            check_card(institutions, "hanako")
+            about = read_image(image_path(institutions.world, "hanako"))[1]
+            assert len(entries_in(about)) == 1, "what was repeated is entered once"
+        assert len(certificates(institutions, "hanako", SIGNATURE)) == 1 + len(updates)
+
+    def action(institutions: Institutions) -> None:
+        institutions.cards.at_counter("hanako", CaseType.UPDATE)
+
+    kill_at_each_moment(moved, keys, action, check, found)
 
 
 def test_nightly_batch_survives_a_crash_at_any_moment(moved: Path, keys: SharedKeySource) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
@@ -70,6 +71,14 @@ def test_renewed_card_signs_with_its_new_key_while_it_lies_in_the_reader(moved: 
     assert waiting.communicate(timeout=LIMIT)[0].splitlines() == ["removed and inserted", "the card was removed"]
     client(environment, *certificate, "--output-file", str(new))
     assert new.read_bytes() != old.read_bytes()
+    # The text application has the same address as the new certificate, for two programs that are not ours.
+    apdus = ("00A4040C0AD3921000310001010408", "00A4020C020011", "0020008004" + b"1234".hex(), "00A4020C020002",
+             "00B0000000")  # fmt: skip
+    text = client(environment, "opensc-tool", "--reader", "0", *(part for apdu in apdus for part in ("-s", apdu)))
+    written = bytes.fromhex("".join(re.findall(r"^((?:[0-9A-F]{2} )+)", text.split("00 B0 00 00 00")[1], re.MULTILINE)))
+    moved_to = "東京都渋谷区架空町9".encode()
+    assert moved_to in written
+    assert moved_to.hex().upper() in run("openssl", "asn1parse", "-inform", "DER", "-in", str(new))
     client(
         environment, *pkcs11, "--login", "--pin", "ABC123", "--sign", "--id", "02", "--mechanism", "SHA256-RSA-PKCS",
         "--input-file", str(message), "--output-file", str(signature),

@@ -87,7 +87,7 @@ def test_the_console_vocabulary_does_not_need_docstrings() -> None:
         "-c", "import json; from kazashi.tools.daemon.console.view import vocabulary; print(json.dumps(vocabulary()))"
     )
     assert json.loads(printed) == vocabulary()
-    assert len(vocabulary()) == len(EVENTS) - 2, "all but a lapse and a renamed place"
+    assert len(vocabulary()) == len(EVENTS) - 4, "all but what only the registry itself records"
     assert all(event["about"] for event in vocabulary())
 
 

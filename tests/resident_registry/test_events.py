@@ -24,6 +24,8 @@ from kazashi.resident_registry.event import (
     Emigration,
     Event,
     Furigana,
+    FuriganaNotice,
+    FuriganaRecorded,
     Immigration,
     Lapse,
     LossReport,
@@ -80,6 +82,8 @@ EFFECTS: list[tuple[str, tuple[Event, ...], dict[str, object]]] = [
     ("hanako", (Correction(sex="1"),), {"birth": HANAKO.birth, "sex": Sex.MALE}),
     ("rare-kanji", (CharacterCorrection(family="吉崎"),), {"name": Name("吉崎", "髙次郎")}),
     ("hanako", (Furigana("バンゴウ　ハナ・ヴ"),), {"name": replace(HANAKO.name, kana="バンゴウ　ハナ・ヴ")}),
+    ("hanako", (FuriganaNotice("バンゴウ　ハナコ"),), {"name": HANAKO.name}),
+    ("hanako", (FuriganaRecorded("バンゴウ　ハナコ"),), {"name": HANAKO.name}),
     ("hanako", (PlaceRenamed("新町９"),), {"street": "新町９", "residences": ()}),
     ("hanako", (Death(),), {"status": ResidencyStatus.DEAD}),
     ("hanako", (MOVE_OUT, Death()), {"status": ResidencyStatus.DEAD}),
@@ -380,6 +384,7 @@ def test_text_fields_become_dates_and_booleans() -> None:
 
 def test_channels_of_the_events() -> None:
     assert {event for event in EVENTS if event.channel is Channel.PAPER} == {
-        NameChange, CharacterCorrection, Furigana, PlaceRenamed, Death, StayExtension,
+        NameChange, CharacterCorrection, FuriganaNotice, Furigana, FuriganaRecorded, PlaceRenamed, Death,
+        StayExtension,
     }  # fmt: skip
     assert {event for event in EVENTS if event.channel is Channel.CALL_CENTRE} == {LossReport}

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from kazashi.tools.cli.commands.card_counter import card_history, card_order, card_reissue, card_renew, card_update
+from kazashi.tools.cli.commands.card_relay import relay
 from kazashi.tools.cli.commands.completions import cards, holders, slots
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of
 
@@ -82,10 +84,12 @@ def card_list(context: click.Context, samples: bool) -> Reply:
 @replies
 @click.pass_context
 def card_show(context: click.Context, name: str) -> Reply:
-    """Show a card, with its PINs."""
+    """Show a card, with its PINs, and its state in the card management."""
     from kazashi.assembly.cards import described
+    from kazashi.assembly.counter import described_status
 
     description = described(world_of(context), name, missing_is_error=True)
+    description |= described_status(institutions_of(context), name)
     return Reply(description, _card_in_words(description))
 
 
@@ -130,20 +134,6 @@ def card_remove(context: click.Context, slot: str) -> Reply:
     return Reply(reply, f"{reply['reader']} is empty")
 
 
-@card.command("renew")
-@click.argument("name", shell_complete=cards)
-@replies
-@click.pass_context
-def card_renew(context: click.Context, name: str) -> Reply:
-    """Renew the certificates on a card.
-
-    New certificates replace those that are no longer valid or end within three months. A card in a reader has them at
-    once: PC/SC clients see it removed and inserted again.
-    """
-    kinds = [kind.code for kind in institutions_of(context).cards.renew(name)]
-    return Reply({"card": name, "renewed": kinds}, f"{name} has a new {' and a new '.join(kinds)} certificate")
-
-
 @card.command("reset")
 @click.argument("slot", shell_complete=slots)
 @replies
@@ -155,6 +145,10 @@ def card_reset(context: click.Context, slot: str) -> Reply:
     """
     reply = ask(context, "reset", slot=slot)
     return Reply(reply, f"{reply['card']} is in {reply['reader']} again")
+
+
+for command in (card_renew, card_update, card_order, card_reissue, card_history, relay):
+    card.add_command(command)
 
 
 def made(

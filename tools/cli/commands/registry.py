@@ -71,7 +71,8 @@ def registry_show(context: click.Context, who: str) -> Reply:
 
     WHO is an alias, a resident record code or an individual number.
     """
-    return _show(institutions_of(context).registry.find(who))
+    registry = institutions_of(context).registry
+    return _show(registry.find(who), {what: f"{last}" for what, last in registry.deadlines(who).items()})
 
 
 @registry.command("list")
@@ -253,8 +254,12 @@ registry.add_command(
 )
 
 
-def _show(resident: Resident) -> Reply:
+def _show(resident: Resident, deadlines: dict[str, str] | None = None) -> Reply:
     from kazashi.resident_registry.resident import to_document
 
     document = {**to_document(resident), "address": resident.address}
-    return Reply(document, "\n".join(f"{key.replace('_', ' '):20} {value}" for key, value in document.items()))
+    lines = [f"{key.replace('_', ' '):20} {value}" for key, value in document.items()]
+    if deadlines:
+        lines += [f"{'last day for':20} {what}: {last}" for what, last in deadlines.items()]
+        document["deadlines"] = deadlines
+    return Reply(document, "\n".join(lines))
