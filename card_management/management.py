@@ -218,6 +218,12 @@ class CardManagement:
         with self.store.reading() as connection:
             return date.fromisoformat(self._records.card(connection, name).expires)
 
+    def model(self, name: str) -> IssuedModel:
+        """Return the model of a card, by the order for it."""
+        with self.store.reading() as connection:
+            order = self._records.order_of(connection, name)
+        return CARD if order is None else MODELS_OF_CARDS[order.model]
+
     def history(self, name: str) -> list[tuple[datetime, str, str]]:
         """Return what happened to a card: the time, what, and a note, in order. It may be empty."""
         with self.store.reading() as connection:
@@ -248,11 +254,19 @@ class CardManagement:
                 cards = self._records.cards_in_use(connection, code)
                 if state is not None:
                     self._records.set_state(connection, now, list(cards), state, notice.event.code)
-                for name, before in cards.items() if what is not None else ():
-                    if (state or before) is CardState.ACTIVE and self._records.open_case(connection, name) is None:
-                        case = self._open(connection, name, what, Order(code, now))
-                        if what is CaseType.UPDATE:
-                            self._records.settle(connection, case, {})  # nobody has applied for certificates
+                if what is not None:
+                    self._take_up(connection, what, code, [name for name, before in cards.items()
+                                                           if (state or before) is CardState.ACTIVE])  # fmt: skip
+
+    def _take_up(
+        self, connection: sa.Connection, what: CaseType, holder: ResidentRecordCode, names: Sequence[str]
+    ) -> None:
+        """Open a case that follows from an event for each of a holder's cards that has none open."""
+        for name in names:
+            if self._records.open_case(connection, name) is None:
+                case = self._open(connection, name, what, Order(holder, self._world.clock.now()))
+                if what is CaseType.UPDATE:
+                    self._records.settle(connection, case, {})  # nobody has applied for certificates
 
     # Carrying out cases
 
