@@ -66,7 +66,6 @@ def test_the_next_card_is_made_shown_and_renewed_by_the_same_commands(program: P
     assert (shown["last day"], shown["issued again from"]) == ("2036-12-03", "2035-12-03"), "from a year before its end"
     assert "renewed from" in program.error("renewal-refused", 1, "card", "renew", "next")
     assert program.json("card", "new", "taro", "--name", "today").keys() & {"model", "reference number"} == set()
-    program.error("usage", 2, "card", "new", "taro", "--name", "other", "--model", "later")
 
 
 def test_wrong_use(program: Program) -> None:
