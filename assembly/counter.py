@@ -76,4 +76,5 @@ def described_status(institutions: Institutions, name: str) -> dict[str, str]:
         state, last = institutions.cards.card_state(name), institutions.cards.last_day(name)
     except NoSuchCard:
         return {}
-    return {"state": state.value, "last day": f"{last}", "issued again from": f"{renewal_opens(end_of_day(last))}"}
+    opens = renewal_opens(end_of_day(last), institutions.cards.model(name).profile.term)
+    return {"state": state.value, "last day": f"{last}", "issued again from": f"{opens}"}

@@ -7,6 +7,7 @@ from datetime import date, datetime, timedelta
 from enum import Enum
 
 from kazashi.card_management.consequence import CardState
+from kazashi.jpki.profile import EMULATED, Term
 from kazashi.pki.validity import renewal_opens
 from kazashi.resident_registry.event import CARDS_ABROAD
 from kazashi.resident_registry.resident import JAPAN, ResidencyStatus, Resident
@@ -29,7 +30,7 @@ class ReissueReason(Enum):
     """Why a card is issued again."""
 
     EXPIRY = "expiry"
-    """It ends within three months."""
+    """It ends within three months; the next card within a year."""
     LOST = "lost"
     """It was reported lost or stolen."""
     DAMAGED = "damaged"
@@ -44,12 +45,14 @@ _EXPRESS_REASONS = {ReissueReason.LOST, ReissueReason.DAMAGED, ReissueReason.FUL
 
 @dataclass(frozen=True, slots=True)
 class OldCard:
-    """The card that a new one replaces: its name, state and last day, and since when it has been in that state."""
+    """The card that a new one replaces: its name, state and last day, since when it has been in that state, and the
+    term of its model."""
 
     name: str
     state: CardState
     expires: date
     since: date
+    term: Term = EMULATED.term
 
 
 def check_holder(resident: Resident, day: date) -> None:
@@ -67,7 +70,7 @@ def check_holder(resident: Resident, day: date) -> None:
 
 def check_reissue(reason: ReissueReason, old: OldCard, day: date) -> None:
     """Raise ApplicationRejected if a card cannot be issued again for a reason."""
-    opens = renewal_opens(end_of_day(old.expires))
+    opens = renewal_opens(end_of_day(old.expires), old.term)
     match reason:
         case ReissueReason.EXPIRY if old.state is CardState.ACTIVE and day >= opens:
             return

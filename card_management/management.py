@@ -28,7 +28,7 @@ from kazashi.card_management.application import (
 from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
 from kazashi.card_management.consequence import CardState, consequence
 from kazashi.card_management.keys_in_progress import KeysInProgress
-from kazashi.card_management.models import CARD, IssuedModel
+from kazashi.card_management.models import CARD, MODELS_OF_CARDS, IssuedModel
 from kazashi.card_management.order import DEFAULT_LENGTH_FORM, Order, image_path
 from kazashi.card_management.production import CardProduction, RenewalRejected
 from kazashi.card_management.records import MIGRATIONS, CardRecords
@@ -86,10 +86,13 @@ class CardManagement:
             self._carry_out(case)
         return path
 
-    def reissue(self, name: str, reason: ReissueReason, new_name: str, *, express: bool = False) -> datetime:
+    def reissue(
+        self, name: str, reason: ReissueReason, new_name: str, *, express: bool = False, model: str = ""
+    ) -> datetime:
         """Take an application for a card in place of another one, and return when it will be delivered.
 
-        The other one ends then, and its certificates are revoked. Raises NoSuchCard, ImageExists, ApplicationRejected,
+        The other one ends then, and its certificates are revoked. `model` is a name in MODELS_OF_CARDS, or empty for
+        the model of the other card. Raises NoSuchCard, ImageExists, ApplicationRejected,
         and ValueError for an invalid name.
         """
         if image_path(self._world, checked_name(new_name, "card", "/")).exists():
@@ -100,7 +103,9 @@ class CardManagement:
             state, holder = CardState(row.state), ResidentRecordCode(row.holder)
             changes = [at for at, what, _ in self._records.history(connection, name) if what == state.value]
             since = changes[-1].astimezone(JST).date() if changes and state is not CardState.ACTIVE else day
-            old = OldCard(name, state, date.fromisoformat(row.expires), since)
+            made = self._records.order_of(connection, name) or Order(holder, now)
+            term = MODELS_OF_CARDS[made.model].profile.term
+            old = OldCard(name, state, date.fromisoformat(row.expires), since, term)
             resident = self._identity(holder)
             check_holder(resident, day)
             check_reissue(reason, old, day)
@@ -108,9 +113,9 @@ class CardManagement:
             if waiting:
                 raise ApplicationRejected(f"the card {waiting[0]!r} is being made in place of {name!r} already")
             at = ready(now, resident, express=express, entitled=(reason, old.since))
-            made = self._records.order_of(connection, name) or Order(holder, now)
             order = replace(
-                made, code=holder, issued=at, pins=replace(made.pins, tries_left={}), replaces=name
+                made, code=holder, issued=at, pins=replace(made.pins, tries_left={}), replaces=name,
+                model=model or made.model,
             )  # fmt: skip
             self._open(connection, new_name, CaseType.NEW, order)
         return at
@@ -214,6 +219,12 @@ class CardManagement:
         with self.store.reading() as connection:
             return date.fromisoformat(self._records.card(connection, name).expires)
 
+    def model(self, name: str) -> IssuedModel:
+        """Return the model of a card, by the order for it."""
+        with self.store.reading() as connection:
+            order = self._records.order_of(connection, name)
+        return CARD if order is None else MODELS_OF_CARDS[order.model]
+
     def history(self, name: str) -> list[tuple[datetime, str, str]]:
         """Return what happened to a card: the time, what, and a note, in order. It may be empty."""
         with self.store.reading() as connection:
@@ -253,13 +264,19 @@ class CardManagement:
                 cards = self._records.cards_in_use(connection, code)
                 if state is not None:
                     self._records.set_state(connection, now, list(cards), state, notice.event.code)
-                if what is None:
-                    continue
-                for name, before in cards.items():
-                    if (state or before) is CardState.ACTIVE and self._records.open_case(connection, name) is None:
-                        case = self._open(connection, name, what, Order(code, now))
-                        if what is CaseType.UPDATE:
-                            self._records.settle(connection, case, {})  # nobody has applied for certificates
+                if what is not None:
+                    self._take_up(connection, what, code, [name for name, before in cards.items()
+                                                           if (state or before) is CardState.ACTIVE])  # fmt: skip
+
+    def _take_up(
+        self, connection: sa.Connection, what: CaseType, holder: ResidentRecordCode, names: Sequence[str]
+    ) -> None:
+        """Open a case that follows from an event for each of a holder's cards that has none open."""
+        for name in names:
+            if self._records.open_case(connection, name) is None:
+                case = self._open(connection, name, what, Order(holder, self._world.clock.now()))
+                if what is CaseType.UPDATE:
+                    self._records.settle(connection, case, {})  # nobody has applied for certificates
 
     # Carrying out cases
 

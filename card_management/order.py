@@ -24,10 +24,10 @@ DEFAULT_LENGTH_FORM = 0x82
 @dataclass(frozen=True, slots=True)
 class Order:
     """An order for a resident (by resident record code): the instant of issue, the PINs, the ATR at the contacts, the
-    form of the lengths of its texts (`CardData.length_form`), the photograph (JPEG 2000; empty: one is drawn),
-    and the name of its model in `MODELS_OF_CARDS`.
+    form of the lengths of its texts (`CardData.length_form`), and the photograph (JPEG 2000; empty: one is drawn).
 
-    A card is made when its instant of issue has come. It replaces the card named `replaces`, if any.
+    A card is made when its instant of issue has come. It replaces the card named `replaces`, if any. `model` is a
+    name in `MODELS_OF_CARDS`.
     """
 
     code: ResidentRecordCode

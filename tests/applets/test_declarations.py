@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from kazashi.applets import card_surface, input_support, jpki
 from kazashi.applets.applet import Applet, Ef, PinEf, RecordEf, TransparentEf
 from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Holder, Personalisation, Pins
-from kazashi.applets.install import INDIVIDUAL_NUMBER_CARD, personalise, structure
+from kazashi.applets.install import INDIVIDUAL_NUMBER_CARD, MODELS, personalise, structure
 from kazashi.applets.verifiable_certificate import CertificateSigner, key_id
 from kazashi.card.access import FREE, Condition, Verified
 from kazashi.card.contents import ApplicationContents
@@ -100,9 +100,20 @@ def test_declared_file_equals_its_identifier() -> None:
     assert FileId(0x000A) == jpki.AUTHENTICATION_CERTIFICATE
     assert f"{jpki.AUTHENTICATION_CERTIFICATE}" == "000A"
     names = {application.aid: application for application in structure()}
-    for application, applet in ((names[applet.aid], applet) for applet in APPLETS):
-        named = [(fid, file.name) for fid, file in application.files.items()]
-        assert named[: len(applet.files)] == [(FileId(file), file.name) for file in applet.files]
+    for applet in APPLETS:
+        found = [(fid, file.name) for fid, file in names[applet.aid].files.items()]
+        assert found[: len(applet.files)] == [(FileId(file), file.name) for file in applet.files]
+
+
+def test_files_of_one_aid_have_one_name_in_all_models() -> None:
+    """Traces name a file by AID and identifier, whatever the model of the card is."""
+    names = {
+        (application.aid, fid): file.name for application in structure() for fid, file in application.files.items()
+    }
+    for model in MODELS.values():
+        for applet in (*model.applets, *model.additions):
+            for file in applet.files:
+                assert names[applet.aid, FileId(file)] == file.name, (model.name, applet.name)
 
 
 P = int(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ from kazashi.applets.install import load_card, model_of
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import DamagedImage, ImageExists, read_image, write_image
+from kazashi.card_management.application import ApplicationRejected, ReissueReason
 from kazashi.card_management.case import CaseState
+from kazashi.card_management.consequence import CardState
 from kazashi.card_management.management import CardManagement
 from kazashi.card_management.models import NEXT_MODEL, card_model
 from kazashi.card_management.order import Order, image_path
@@ -208,6 +211,26 @@ def test_both_cards_of_one_person_have_their_own_generation(town: Institutions) 
         lists = [x509.load_der_x509_crl(path.read_bytes()) for path in town.world.publication.glob("crl/**/*.crl")]
         serials = {entry.serial_number for one in lists for entry in one}
         assert serials >= {one.serial for one in certificates(town, "hanako", kind)}
+
+
+def test_the_next_card_replaces_todays_and_is_replaced_by_its_own_model(town: Institutions) -> None:
+    town.issue_card("old", "hanako")
+    at = town.cards.reissue("old", ReissueReason.DAMAGED, "new", express=True, model="next")
+    town.advance(at + timedelta(hours=1))
+    assert (town.cards.card_state("old"), town.cards.card_state("new")) == (CardState.ENDED, CardState.ACTIVE)
+    assert isinstance(on_chip(town, "new", SIGNATURE)[1].curve, ec.SECP384R1)
+    old, new = certificates(town, "hanako", AUTHENTICATION)
+    assert town.revocations[AUTHENTICATION].status(old.serial).state is CertificateState.REVOKED
+    assert new.generation == "next"
+    ends = town.cards.last_day("new")
+    clock_of(town.world).stand(instant_of(f"{ends.replace(year=ends.year - 1) - timedelta(days=1)}T12:00+09:00"))
+    with pytest.raises(ApplicationRejected, match=f"from {ends.replace(year=ends.year - 1)} to that day"):
+        town.cards.reissue("new", ReissueReason.EXPIRY, "newer")
+    clock_of(town.world).stand(instant_of(f"{ends.replace(year=ends.year - 1)}T12:00+09:00"))
+    at = town.cards.reissue("new", ReissueReason.EXPIRY, "newer")
+    town.advance(at + timedelta(hours=1))
+    assert model_of(read_image(image_path(town.world, "newer"))[1]) is next_card.NEXT_CARD
+    assert town.cards.card_state("new") is CardState.ENDED
 
 
 def test_an_image_of_another_model_is_refused(town: Institutions, tmp_path: Path) -> None:

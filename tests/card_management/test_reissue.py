@@ -128,7 +128,7 @@ def test_express_issuance_is_for_thirty_days(town: Institutions) -> None:
     ("day", "born", "message"),
     [
         ("2024-12-01", "2024-11-20", "from 2024-12-02 on"),
-        ("2024-12-02", "2024-11-20", ""),
+        pytest.param("2024-12-02", "2024-11-20", "", marks=pytest.mark.long),
         ("2025-11-19", "2024-11-20", ""),
         ("2025-11-20", "2024-11-20", "within 30 days"),
     ],
@@ -167,7 +167,7 @@ def test_cards_abroad(town: Institutions) -> None:
     assert (about["abroad"], about["address"]) == ("", "茨城県つくば市見本台１丁目")
 
 
-@pytest.mark.parametrize("events", [(Death(),), (MOVE_OUT,)])
+@pytest.mark.parametrize("events", [(Death(),), pytest.param((MOVE_OUT,), marks=pytest.mark.long)])
 def test_order_of_someone_who_can_have_no_card_any_more_is_refused(
     town: Institutions, events: tuple[Event, ...]
 ) -> None:

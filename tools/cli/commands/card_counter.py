@@ -83,13 +83,18 @@ def card_order(context: click.Context, resident: str, name: str | None, express:
     "--reason",
     type=click.Choice(["expiry", "lost", "damaged", "full", "ended"]),
     required=True,
-    help="Why: it ends within three months, was reported lost, is damaged, has no room for entries, or has ended.",
+    help="Why: it ends within three months (the next card: a year), was reported lost, is damaged, has no room for"
+    " entries, or has ended.",
 )
 @click.option("--name", help="The new card's name (default: the old one's with a number).")
 @click.option("--express", is_flag=True, help="Express issuance (特急発行): in a week, for those who may have it.")
+@click.option("--model", type=click.Choice(["card", "next"]),
+              help="Today's card, or the next one (default: the model of CARD).")  # fmt: skip
 @replies
 @click.pass_context
-def card_reissue(context: click.Context, card: str, reason: str, name: str | None, express: bool) -> Reply:
+def card_reissue(
+    context: click.Context, card: str, reason: str, name: str | None, express: bool, model: str | None
+) -> Reply:
     """Apply for a card in place of CARD.
 
     The new card is delivered as with `kazashi card order`, with the PINs that CARD was issued with. CARD ends then, and
@@ -100,7 +105,7 @@ def card_reissue(context: click.Context, card: str, reason: str, name: str | Non
 
     institutions = institutions_of(context)
     new = name or next_name(institutions.world, card)
-    at = institutions.cards.reissue(card, ReissueReason(reason), new, express=express)
+    at = institutions.cards.reissue(card, ReissueReason(reason), new, express=express, model=model or "")
     return _ordered(new, at, replaces=card)
 
 
