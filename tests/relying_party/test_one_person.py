@@ -197,7 +197,7 @@ def queries(town: Institutions) -> list[str]:
 
 
 @pytest.mark.long
-@settings(max_examples=150)
+@settings(max_examples=60)
 @given(st.lists(st.sampled_from(STEPS), min_size=4, max_size=25))
 def test_a_person_has_one_id_and_one_user_in_every_life(shared_town: Institutions, steps: list[str]) -> None:
     live(shared_town, steps)
