@@ -72,7 +72,8 @@ class Licence:
     """A driver's licence as the card holds it.
 
     Dates are seven digits: the era's digit, and YYMMDD in its years. `granted` are those of the classes in three
-    groups: two-wheeled, others, and commercial ones. `number` has 12 digits. `pin` is UNSET or four digits.
+    groups: two-wheeled, others, and commercial ones. `number` has 12 digits. `pin` is four digits, or empty if the
+    holder set none.
     """
 
     number: str
@@ -144,9 +145,9 @@ def _of(data: Personalisation) -> Licence:
     return cast("Licence", data)
 
 
-PIN = PinEf(0x0006, "licence PIN", FOUR_DIGITS, _TRIES, lambda data: _of(data).pin)
+PIN = PinEf(0x0006, "licence PIN", FOUR_DIGITS, _TRIES, lambda data: _of(data).pin or UNSET)
 PIN_SETTING = TransparentEf(
-    0x001A, "PIN setting", FREE, lambda data: _NOT_SET if _of(data).pin == UNSET else _SET, impersonal=True
+    0x001A, "PIN setting", FREE, lambda data: _SET if _of(data).pin else _NOT_SET, impersonal=True
 )  # fmt: skip
 LICENCE_DATA = _ProtectedEf(0x001B, "licence data", Verified(PIN), lambda data: _of(data).data())
 SIGNATURE = _ProtectedEf(0x001C, "signature", Verified(PIN), lambda data: _of(data).signature())
@@ -156,7 +157,7 @@ APPLET = Applet(AID, "driver's licence", (PIN, PIN_SETTING, LICENCE_DATA, SIGNAT
 
 def written(licence: Licence) -> ApplicationContents:
     """Return the contents that a police station writes. Raises ValueError for data that do not fit."""
-    contents = ApplicationContents(pins={FileId(PIN): PinState(licence.pin.encode("ascii"), _TRIES, _TRIES)})
+    contents = ApplicationContents(pins={FileId(PIN): PinState((licence.pin or UNSET).encode("ascii"), _TRIES, _TRIES)})
     for file in (PIN_SETTING, LICENCE_DATA, SIGNATURE):
         file.write(cast("Personalisation", licence), contents)
     return contents

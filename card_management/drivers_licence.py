@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 from pathlib import Path
 
-from kazashi.applets.drivers_licence import AID, COMMERCIAL, TWO_WHEELED, UNSET, Licence, LicenceClass, written
+from kazashi.applets.drivers_licence import AID, COMMERCIAL, TWO_WHEELED, Licence, LicenceClass, written
 from kazashi.card.image import ApplicationMissing, add_application, read_image, remove_application
 from kazashi.card.pin import FOUR_DIGITS
 from kazashi.card_management.consequence import CardState
@@ -107,7 +107,7 @@ class LicencePolice:
             number=application.number or f"00{granted_on:%y}{chance.randrange(10**8):08d}",
             expires=_in_era(expires), colour=application.colour, classes=classes,
             granted=(first, others, commercial), conditions=tuple(application.conditions),
-            pin=application.pin or UNSET, commission=f"KAZASHI-EMU PUBLIC SAFETY COMMISSION {prefecture}",
+            pin=application.pin, commission=f"KAZASHI-EMU PUBLIC SAFETY COMMISSION {prefecture}",
             serial=f"{chance.randrange(10**16):016d}", signer=self._cards.licence_signer(prefecture),
         )  # fmt: skip
 

@@ -23,7 +23,7 @@ from sqlalchemy.exc import IntegrityError
 
 from kazashi.jpki.linkage import Follow
 from kazashi.jpki.profile import CertificateType
-from kazashi.relying_party.mykey.stages import Feature, Stage, StageTable
+from kazashi.relying_party.mykey.stages import Feature, MyKeyStage, StageTable
 from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import Linkage, authentication_serials
 from kazashi.relying_party.verify.verdict import Verdict
@@ -131,12 +131,12 @@ class MyKeyPlatform:
 
     # Stages
 
-    def stages(self) -> list[Stage]:
+    def stages(self) -> list[MyKeyStage]:
         """Return the stages of this platform, in order."""
         with self.store.reading() as connection:
             return self._stages.stages(connection)
 
-    def begin_stage(self, number: int, day: date) -> Stage:
+    def begin_stage(self, number: int, day: date) -> MyKeyStage:
         """Let a stage begin on another day than in STAGES. Raises StageOrder."""
         with self.store.alone() as connection:
             stage = self._stages.begin(connection, number, day)

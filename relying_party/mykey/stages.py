@@ -40,7 +40,7 @@ SERVICE_KINDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class MyKeyStage:
     """A stage: its number, the first day, what is new in it, and what it is in words."""
 
     number: int
@@ -50,10 +50,10 @@ class Stage:
 
 
 STAGES = (
-    Stage(1, date(2017, 9, 25), frozenset({Feature.IDENTIFIER, Feature.PUBLIC_SERVICE}),
+    MyKeyStage(1, date(2017, 9, 25), frozenset({Feature.IDENTIFIER, Feature.PUBLIC_SERVICE}),
           "MyKey IDs, and the card in place of the cards of public services"),
-    Stage(2, date(2017, 9, 25), frozenset({Feature.REGIONAL_SERVICE}), "municipal points, in a region's shops"),
-    Stage(3, date(2020, 7, 1), frozenset({Feature.NATIONWIDE_SERVICE}), "services of companies, everywhere"),
+    MyKeyStage(2, date(2017, 9, 25), frozenset({Feature.REGIONAL_SERVICE}), "municipal points, in a region's shops"),
+    MyKeyStage(3, date(2020, 7, 1), frozenset({Feature.NATIONWIDE_SERVICE}), "services of companies, everywhere"),
 )  # fmt: skip
 """The stages with the days on which they began: platform and municipal points on 2017-09-25, as a trial
 (https://www.jt-tsushin.jp/article/casestudy_jichitai-point_case/), the choice of a payment service on 2020-07-01
@@ -86,17 +86,17 @@ class StageTable:
             sa.Column("kind", sa.Text, nullable=False),
         )  # fmt: skip
 
-    def stages(self, connection: sa.Connection) -> list[Stage]:
+    def stages(self, connection: sa.Connection) -> list[MyKeyStage]:
         """Return the stages in order, with this platform's days."""
         rows: Mapping[int, str] = {row.number: row.begins for row in connection.execute(sa.select(self._begins))}
         return [
-            Stage(stage.number, date.fromisoformat(rows[stage.number]), stage.features, stage.words)
+            MyKeyStage(stage.number, date.fromisoformat(rows[stage.number]), stage.features, stage.words)
             if stage.number in rows
             else stage
             for stage in STAGES
         ]
 
-    def begin(self, connection: sa.Connection, number: int, day: date) -> Stage:
+    def begin(self, connection: sa.Connection, number: int, day: date) -> MyKeyStage:
         """Let a stage begin on another day. Raises StageOrder."""
         stages = self.stages(connection)
         if not 1 <= number <= len(stages):

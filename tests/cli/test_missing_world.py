@@ -18,13 +18,15 @@ from tests.cli import commands
 from tests.polling import LIMIT
 
 BEGIN = {
-    "world new", "up", "card new", "registry add", "registry import", "network setup", "points enrol",
+    "world new", "up", "card new", "card juki", "card order",
+    "card ordinance add", "card relay set", "registry add", "registry import", "network setup", "points enrol",
     "tracking populate", "tracking import", "tracking report", "ca caller add", "tenant", "provider-client",
 }  # fmt: skip
 """Commands that set something up, and create a world for it."""
 
 WITHOUT = {
-    "agent", "bench", "ca lint", "demo", "docs", "doctor", "imports", "network decide", "network insights",
+    "agent", "bench", "ca lint", "card application show", "card relay load",
+    "demo", "docs", "doctor", "imports", "network decide", "network insights",
     "network openapi",
     "network rules",
     "points policies", "points simulate", "reader check", "reader compare", "reader install",

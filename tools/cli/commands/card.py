@@ -117,7 +117,7 @@ def card_list(context: click.Context, samples: bool) -> Reply:
 @replies
 @click.pass_context
 def card_show(context: click.Context, name: str) -> Reply:
-    """Show a card, with its PINs, and its state in the card management."""
+    """Show a card, its PINs and its state."""
     from kazashi.assembly.cards import described
     from kazashi.assembly.counter import described_status
 

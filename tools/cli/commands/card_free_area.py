@@ -41,6 +41,7 @@ def application_add(context: click.Context, name: str, what: str, values: tuple[
     """
     from kazashi.assembly.errors import UsageError
 
+    institutions = institutions_of(context)
     written: dict[str, str] = {}
     for value in values:
         file, given, text = value.partition("=")
@@ -48,7 +49,7 @@ def application_add(context: click.Context, name: str, what: str, values: tuple[
             raise UsageError(f"--set takes FILE=VALUE, once for each file; not {value!r}")
         written[file] = text
     definition = _definition(what)
-    row = institutions_of(context).counters.load(name, definition, written, pin).as_dict()
+    row = institutions.counters.load(name, definition, written, pin).as_dict()
     return Reply({"card": name, **row}, f"{name} has the application {row['application']} ({row['aid']})")
 
 
@@ -128,8 +129,9 @@ def ordinance_repeal(context: click.Context, municipality: str, what: str, on: s
 
     What was loaded before stays on the cards until it is removed.
     """
+    institutions = institutions_of(context)
     code, day = _code(municipality), _day(context, on)
-    use = institutions_of(context).counters.repeal(code, what, day)
+    use = institutions.counters.repeal(code, what, day)
     return Reply(_row(use), f"{code} allows {what} until the day before {day}")
 
 

@@ -82,9 +82,10 @@ def licence_key(context: click.Context, prefecture: str, out: Path) -> Reply:
     from kazashi.assembly.errors import UsageError
     from kazashi.assembly.terminals import licence_key as key_of
 
+    institutions = institutions_of(context)
     if not (prefecture.isascii() and prefecture.isdigit() and 1 <= int(prefecture) <= 47 and len(prefecture) == 2):
         raise UsageError(f"{prefecture!r} is not a prefecture; write two digits from 01 to 47")
-    out.write_bytes(key_of(institutions_of(context), prefecture))
+    out.write_bytes(key_of(institutions, prefecture))
     return Reply({"file": str(out)}, f"The key of the prefecture {prefecture} is in {out}")
 
 

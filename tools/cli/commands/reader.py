@@ -80,6 +80,7 @@ def reader_pin(context: click.Context, slot: str, digits: str, cancel: bool) -> 
     from kazashi.assembly.errors import UsageError
     from kazashi.reader_bridge.control import ControlRejected
 
+    world_of(context)
     if bool(digits) == cancel:
         raise UsageError("type the digits, or --cancel")
     if cancel:
