@@ -38,7 +38,13 @@ pytestmark = pytest.mark.crash
 
 DATA = Path(__file__).parent / "data"
 MIGRATED = ("authority_authentication", "authority_signature", "card_management", "j_lis", "prefectures", "registry")
-VERSIONS = {**dict.fromkeys((*MIGRATED, "openid_provider"), 2), "j_lis": 3, "registry": 3, "provision_core": 3}
+VERSIONS = {
+    **dict.fromkeys((*MIGRATED, "openid_provider"), 2),
+    "j_lis": 3,
+    "registry": 3,
+    "card_management": 3,
+    "provision_core": 3,
+}
 """The versions of the stores that have been changed since stores have versions."""
 
 
