@@ -176,7 +176,7 @@ def test_every_store_that_is_opened_gets_a_version(world: World) -> None:
 
 
 def test_a_new_store_has_the_newest_version(town: Institutions, capfd: pytest.CaptureFixture[str]) -> None:
-    assert [version(store) for store in (town.registry.store, town.cards.store)] == [3, 2]
+    assert [version(store) for store in (town.registry.store, town.cards.store)] == [3, 3]
     assert [version(authority.ledger.store) for authority in town.authorities.values()] == [2, 2]
     assert capfd.readouterr().err == ""
 
