@@ -50,9 +50,9 @@ def digits_picture(digits: str) -> bytes:
     """Return digits as a 1-bit PNG, 6 by 12 pixels each: 72x12 for an individual number, 24x12 for a security code."""
     width, height = _DIGIT
     picture = Image.new("1", (width * len(digits), height), 1)
-    draw = ImageDraw.Draw(picture)
+    draw, font = ImageDraw.Draw(picture), _digit_font()
     for place, digit in enumerate(digits):
-        draw.text((place * width, 0), digit, fill=0, font=ImageFont.load_default_imagefont())
+        draw.text((place * width, 0), digit, fill=0, font=font)
     return _png(picture)
 
 
@@ -77,6 +77,11 @@ def photograph(chance: Random) -> bytes:
     stored = BytesIO()
     picture.save(stored, "JPEG2000", quality_mode="rates", quality_layers=[24])
     return stored.getvalue()
+
+
+@lru_cache(maxsize=1)
+def _digit_font() -> ImageFont.ImageFont:
+    return ImageFont.load_default_imagefont()
 
 
 @lru_cache

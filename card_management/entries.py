@@ -25,6 +25,10 @@ _LABELS = {
 """The texts about the holder, and the words before a new value on the face."""
 
 
+IN_CHIP = {"name", "address", "birth", "sex"}
+"""Those that the applications have. For the others, no public source names a file."""
+
+
 def new_entries(contents: CardContents, about: Mapping[str, str], resident: Resident, day: date) -> dict[str, str]:
     """Return the holder's data that are no longer those on the card, as `described_holder` names them.
 

@@ -16,7 +16,7 @@ from kazashi.card.image import read_image, rewrite_applications, write_image
 from kazashi.card.key import PrivateKey
 from kazashi.card_management.case import CaseType, IssuanceCase
 from kazashi.card_management.description import description, holder_of, numbers_of_holder
-from kazashi.card_management.entries import entered, new_entries
+from kazashi.card_management.entries import IN_CHIP, entered, new_entries
 from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
 from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, IssuedModel, card_model
 from kazashi.card_management.order import image_path
@@ -179,12 +179,14 @@ class CardProduction:
         model = model_of(about)
         day = case.order.issued.astimezone(JST).date()
         if has_holder_data(contents) and (changes := new_entries(contents, about, resident, day)):
-            holder, signers = holder_of(resident), self._vouchers(resident.municipality.code, card_model(model))
-            chance = self._world.random_stream("card update", case.name, str(case.position))
-            rewritten |= rewriting(contents, model, holder, signers, chance, length_form)
-            number_b = rewritten[input_support.AID].pins[input_support.NUMBER_B].value.decode("ascii")
-            texts |= entered(about, changes, day) | numbers_of_holder(number_b, holder)
-        if rewritten:
+            texts |= entered(about, changes, day)
+            if changes.keys() & IN_CHIP:
+                holder, signers = holder_of(resident), self._vouchers(resident.municipality.code, card_model(model))
+                chance = self._world.random_stream("card update", case.name, str(case.position))
+                rewritten |= rewriting(contents, model, holder, signers, chance, length_form)
+                number_b = rewritten[input_support.AID].pins[input_support.NUMBER_B].value.decode("ascii")
+                texts |= numbers_of_holder(number_b, holder)
+        if rewritten or texts:
             rewrite_applications(path, rewritten, texts, issuer_pins(model))
 
     def _renewed(

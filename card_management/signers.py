@@ -22,6 +22,7 @@ class SignerStore:
             sa.Column("name", sa.Text, primary_key=True),
             sa.Column("key", sa.LargeBinary, nullable=False),
         )  # fmt: skip
+        self._known: dict[str, bytes] = {}  # a key never changes once it is stored
 
     def signers(
         self, store: Store, keys: KeySource, municipality: MunicipalityCode, generation: int = 0
@@ -44,6 +45,8 @@ class SignerStore:
         )
 
     def _key(self, store: Store, keys: KeySource, name: str) -> bytes:
+        if name in self._known:
+            return self._known[name]
         find = sa.select(self._signer.c.key).where(self._signer.c.name == name)
         with store.reading() as connection:
             key = connection.scalar(find)
@@ -56,4 +59,4 @@ class SignerStore:
             with store.reading() as connection:
                 key = connection.scalar(find)
         assert key is not None
-        return bytes(key)
+        return self._known.setdefault(name, bytes(key))

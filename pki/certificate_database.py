@@ -15,6 +15,7 @@ from kazashi.world.clock import epoch, from_epoch
 from kazashi.world.event_log import event_row, event_table
 from kazashi.world.home import World
 from kazashi.world.outbox import Inbox
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Unsigned64, insert_if_absent
 
 FULL_LIST, AUTHORITY_LIST = "full", "authority"
@@ -134,7 +135,7 @@ class CertificateDatabase:
         )  # fmt: skip
         self._begin_count = insert_if_absent(counter)
         self._event, _ = event_table(metadata, sa.Column("serial", Unsigned64))
-        self._count = (
+        self._count = Statement(
             sa.update(counter).where(counter.c.name == sa.bindparam("n"))
             .values(value=counter.c.value + sa.bindparam("by")).returning(counter.c.value)
         )  # fmt: skip
@@ -155,10 +156,10 @@ class CertificateDatabase:
         The counter stays locked until the transaction ends. Transactions are therefore committed in the order of their
         numbers, and one that is rolled back leaves no gap.
         """
-        value = connection.scalar(self._count, {"n": name, "by": by})
+        value = self._count.scalar(connection, {"n": name, "by": by})
         if value is None:
             connection.execute(self._begin_count, {"name": name, "value": first})
-            value = connection.scalar(self._count, {"n": name, "by": by})
+            value = self._count.scalar(connection, {"n": name, "by": by})
             assert value is not None
         return int(value) - by
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 
 from kazashi.world.clock import epoch
+from kazashi.world.statement import Statement
 from kazashi.world.storage import Position
 
 
@@ -39,8 +40,18 @@ def event_table(metadata: sa.MetaData, *columns: sa.Column[Any]) -> tuple[sa.Tab
     def log(
         connection: sa.Connection, at: datetime, what: str, detail: Mapping[str, Any], **columns: object
     ) -> None:  # fmt: skip
-        connection.execute(sa.insert(table), event_row(at, what, detail, **columns))
+        row = event_row(at, what, detail, **columns)
+        if not plain:
+            connection.execute(sa.insert(table), row)
+            return
+        names = tuple(row)
+        if names not in statements:
+            statements[names] = Statement(sa.insert(table))
+        statements[names].run(connection, row)
 
+    # What `Statement` hands to the driver must need no conversion.
+    plain = all(type(column.type) in (sa.Text, sa.BigInteger, sa.Integer) for column in columns)
+    statements: dict[tuple[str, ...], Statement] = {}
     return table, log
 
 

@@ -114,7 +114,10 @@ def card_reissue(
 @replies
 @click.pass_context
 def card_history(context: click.Context, name: str) -> Reply:
-    """Show what happened to a card: orders, deliveries, renewals, stops and ends."""
+    """Show a card's history.
+
+    It has the orders and deliveries, renewals and updates, stops and the end of the card.
+    """
     from kazashi.card_management.records import NoSuchCard
     from kazashi.world.clock import JST
 
