@@ -16,7 +16,8 @@ from pathlib import Path
 from asn1crypto import cms, x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.x509 import load_der_x509_certificate
 
 from kazashi.applets import jpki
@@ -96,33 +97,44 @@ def _signed(transmit: Callable[[bytes], bytes], password: str, content: bytes, a
         )  # fmt: skip
     der = _certificate(transmit)
     own = x509.Certificate.load(der)
+    elliptic = isinstance(load_der_x509_certificate(der).public_key(), ec.EllipticCurvePublicKey)
+    digest, algorithm = ("sha384", "sha384_ecdsa") if elliptic else ("sha256", "rsassa_pkcs1v15")
     attributes = cms.CMSAttributes(
         [
             cms.CMSAttribute({"type": "content_type", "values": ["data"]}),
             cms.CMSAttribute({"type": "signing_time", "values": [cms.Time({"utc_time": at})]}),
-            cms.CMSAttribute({"type": "message_digest", "values": [hashlib.sha256(content).digest()]}),
+            cms.CMSAttribute({"type": "message_digest", "values": [hashlib.new(digest, content).digest()]}),
         ]
     )
-    digest = request.DIGEST_INFO_SHA256 + hashlib.sha256(attributes.dump()).digest()
-    signature = _ok(transmit(request.compute_digital_signature(jpki.SIGNATURE_KEY, digest)))
+    signature = _signature(transmit, hashlib.new(digest, attributes.dump()).digest(), elliptic=elliptic)
     signer = {
         "version": "v1",
         "sid": cms.SignerIdentifier(
             {"issuer_and_serial_number": {"issuer": own.issuer, "serial_number": own.serial_number}}
         ),
-        "digest_algorithm": {"algorithm": "sha256"},
+        "digest_algorithm": {"algorithm": digest},
         "signed_attrs": attributes,
-        "signature_algorithm": {"algorithm": "rsassa_pkcs1v15"},
+        "signature_algorithm": {"algorithm": algorithm},
         "signature": signature,
     }
     signed = {
         "version": "v1",
-        "digest_algorithms": [{"algorithm": "sha256"}],
+        "digest_algorithms": [{"algorithm": digest}],
         "encap_content_info": {"content_type": "data", "content": content},
         "certificates": [own],
         "signer_infos": [signer],
     }
     return bytes(cms.ContentInfo({"content_type": "signed_data", "content": signed}).dump())
+
+
+def _signature(transmit: Callable[[bytes], bytes], digest: bytes, *, elliptic: bool) -> bytes:
+    """Sign a digest with the signature key: PKCS #1 v1.5, or on the next card an ECDSA-Sig-Value."""
+    if not elliptic:
+        return _ok(transmit(request.compute_digital_signature(jpki.SIGNATURE_KEY, request.DIGEST_INFO_SHA256 + digest)))
+    _ok(transmit(request.select_file(jpki.SIGNATURE_KEY)))
+    numbers = _ok(transmit(request.sign_hash(digest)))
+    half = len(numbers) // 2
+    return encode_dss_signature(int.from_bytes(numbers[:half]), int.from_bytes(numbers[half:]))
 
 
 def _certificate(transmit: Callable[[bytes], bytes]) -> bytes:
@@ -153,10 +165,16 @@ def checked(unverified: bytes) -> SignedApplication:
         values = {one["type"].native: one["values"].native for one in attributes}
         der = certificate.chosen.dump()
         key = load_der_x509_certificate(der).public_key()
-        if not isinstance(key, rsa.RSAPublicKey) or values["message_digest"] != [hashlib.sha256(content).digest()]:
+        digest = "sha256" if isinstance(key, rsa.RSAPublicKey) else "sha384"
+        if values["message_digest"] != [hashlib.new(digest, content).digest()]:
             raise PhoneRejected("the application's signature does not cover it")
-        body = attributes.untag().dump()
-        key.verify(signer["signature"].native, body, padding.PKCS1v15(), hashes.SHA256())
+        body, signature = attributes.untag().dump(), signer["signature"].native
+        if isinstance(key, rsa.RSAPublicKey):
+            key.verify(signature, body, padding.PKCS1v15(), hashes.SHA256())
+        elif isinstance(key, ec.EllipticCurvePublicKey):
+            key.verify(signature, body, ec.ECDSA(hashes.SHA384()))
+        else:
+            raise PhoneRejected("the application was not signed by a card")
     except (ValueError, KeyError, TypeError) as error:
         raise PhoneRejected("the application is not signed as CMS SignedData with one signer") from error
     except InvalidSignature as error:
