@@ -15,8 +15,7 @@ from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
 from kazashi.card.image import DamagedImage, ImageMissing, ImageUnreadable, read_image
 from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
-from kazashi.card_management.free_area import applications_in, without_applications
-from kazashi.card_management.juki_card import issue_juki_card
+from kazashi.card_management.loaded_application import applications_in, without_applications
 from kazashi.card_management.order import image_path, usual_order
 from kazashi.world.clock import JST
 from kazashi.world.home import World
@@ -110,6 +109,8 @@ def make_juki_card(
 
     `issued` is a day (ISO); None is today. Raises UsageError, JukiCardRejected, ImageExists and NoSuchResident.
     """
+    from kazashi.card_management.juki_card import issue_juki_card
+
     now = institutions.world.clock.now()
     if not SIGNATURE_PASSWORD.accepts(password.encode()):
         raise UsageError(f"--password takes {SIGNATURE_PASSWORD.words}")

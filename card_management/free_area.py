@@ -15,9 +15,10 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.applets.free_area import TEXT_PREFIX, Definition, loaded, text_name
+from kazashi.applets.free_area import Definition, text_name
 from kazashi.card.image import add_application, read_image, remove_application
 from kazashi.card_management.consequence import CardState
+from kazashi.card_management.loaded_application import LoadedApplication, applications_in
 from kazashi.card_management.management import CardManagement
 from kazashi.card_management.order import image_path
 from kazashi.resident_registry.municipality import MunicipalityCode
@@ -62,22 +63,6 @@ class OrdinanceUse:
     def allows(self, day: date) -> bool:
         """Whether it is in force on a day."""
         return self.in_force <= day and (self.repealed is None or day < self.repealed)
-
-
-@dataclass(frozen=True, slots=True)
-class LoadedApplication:
-    """An application in a card's free area: who loaded it, and when."""
-
-    definition: Definition
-    municipality: str
-    loaded: date
-
-    def as_dict(self) -> dict[str, str]:
-        """Return it as JSON values."""
-        return {
-            "application": self.definition.name, "title": self.definition.title, "aid": self.definition.aid,
-            "municipality": self.municipality, "loaded": self.loaded.isoformat(),
-        }  # fmt: skip
 
 
 class MunicipalCounters:
@@ -208,18 +193,3 @@ class MunicipalCounters:
     @property
     def _today(self) -> date:
         return self._world.clock.now().astimezone(JST).date()
-
-
-def applications_in(about: Mapping[str, str]) -> list[LoadedApplication]:
-    """Return the applications that the texts about a card describe. Raises BadDefinition."""
-    return [
-        LoadedApplication(
-            Definition.from_document(row.get("definition")), str(row["municipality"]), date.fromisoformat(row["loaded"])
-        )
-        for row in loaded(about).values()
-    ]
-
-
-def without_applications(about: Mapping[str, str]) -> dict[str, str]:
-    """Return the texts about a card without those that describe applications in its free area."""
-    return {name: text for name, text in about.items() if not name.startswith(TEXT_PREFIX)}

@@ -5,7 +5,7 @@ from __future__ import annotations
 from kazashi.applets import card_manager, card_surface, common_card, drivers_licence, input_support, jpki, juki
 from kazashi.applets.applet import TransparentEf
 from kazashi.card.request import CURRENT, read_binary, select, select_file, select_for_information, tries_left
-from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, NotApplicable, answered, exchanges
+from kazashi.reader_bridge.check.case import CheckCase, Findings, Needs, answered, exchanges
 from kazashi.reader_bridge.check.probe import SELECT_FOREIGN, Probe
 
 _JPKI, _TEXT, _VISUAL, _COMMON, _JUKI, _MANAGER = (
@@ -164,9 +164,9 @@ QUERIES = (
 
 def _licence(probe: Probe, findings: Findings) -> None:
     seen = answered(probe.transmit(select(drivers_licence.AID)))
-    if seen == "6A82":
-        raise NotApplicable("the card carries no driver's licence")
-    findings.expect(seen, "9000", "SELECT")
+    findings.expect(seen, "9000|6A82", "SELECT")
+    if seen != "9000":
+        return  # the card carries no driver's licence
     setting = probe.file(drivers_licence.PIN_SETTING)
     findings.expect(setting.hex().upper(), "C1010[01]", "PIN setting")
     for file in (drivers_licence.LICENCE_DATA, drivers_licence.SIGNATURE):
