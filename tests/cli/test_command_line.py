@@ -261,7 +261,7 @@ def test_demo_succeeds_and_leaves_only_its_report(tmp_path: Path) -> None:
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     steps = json.loads(done.stdout)
-    assert len(steps) == 41
+    assert len(steps) == 43
     for step in steps:
         assert step.keys() == {"step", "ok", "seconds", "detail"}
         assert step["ok"] is True
