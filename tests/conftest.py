@@ -102,7 +102,7 @@ def in_memory(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def keys() -> SharedKeySource:
-    return SharedKeySource([generate() for _ in range(6)])
+    return SharedKeySource([generate() for _ in range(13)])
 
 
 @pytest.fixture(scope="session")

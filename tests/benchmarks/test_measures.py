@@ -102,6 +102,7 @@ PKI_NAMES = (
     "certificates issued, 100 per commit", "OCSP over HTTP", "OCSP over HTTP, p99",
     "OCSP over HTTP, with nonces", "four workers on", "residents loaded",
     "known to J-LIS, and numbered", "an event among", "in the world's time", "processing time",
+    "moves to revocation and new certificate", "cards made with certificates", "cards rewritten",
 )  # fmt: skip
 
 

@@ -23,7 +23,10 @@ from tests.clients.transcript import Transcript
 from tests.support import run
 from tests.town import new_institutions
 
-TRANSCRIPTS = sorted((Path(__file__).parent / "transcripts").glob("*.txt"))
+# The phone is not a card, and has no next model.
+TRANSCRIPTS = sorted(
+    path for path in (Path(__file__).parent / "transcripts").glob("*.txt") if not path.stem.endswith("-phone")
+)
 DOCUMENT = (Path(__file__).parent.parent.parent / "docs" / "next-card.md").read_text(encoding="utf-8")
 
 

@@ -54,6 +54,7 @@ PARTS_OF_EXTRAS = {
     "kazashi.relying_party.login.authorization": "network",  # for joserfc, which `web` has too
     "kazashi.relying_party.login.provider": "network",
     "kazashi.relying_party.login.token_endpoint": "network",
+    "kazashi.relying_party.login.token_keys": "network",
     "kazashi.relying_party.platform.platform_http": "web",
     "kazashi.studies.open_log": "tracking",
     "kazashi.studies.open_log_page": "tracking",

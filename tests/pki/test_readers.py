@@ -102,7 +102,7 @@ def samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Samples]:
                 samples.certificates[f"{alias} {kind.code}"] = (kind, issued[-1].certificate)
     for kind in CertificateType:
         authority = institutions.authorities[kind]
-        on_phone = phone_request(institutions, "taro", keys.take(), "phone 1", Medium.PHONE)
+        on_phone = phone_request(institutions, "rare-kanji", keys.take(), "phone 1", Medium.PHONE)
         of_next = phone_request(institutions, "taro", new_p384_key(), "next 1", Medium.CARD)
         samples.certificates[f"phone {kind.code}"] = (kind, authority.issue(on_phone))
         samples.certificates[f"next {kind.code}"] = (kind, authority.issue(of_next, NEXT))

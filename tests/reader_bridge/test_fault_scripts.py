@@ -13,6 +13,7 @@ from kazashi.applets import input_support, jpki
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.status_word import StatusWord
 from kazashi.card.store import Reference
+from kazashi.card_management.relay_script import parse_relay_script
 from kazashi.reader_bridge.fault import FaultPlan
 from kazashi.reader_bridge.fault_kind import (
     Bounce,
@@ -317,7 +318,9 @@ DOCUMENTED = re.compile(r"```yaml\n(.*?)```", re.DOTALL)
 
 def test_documented_scripts_are_valid() -> None:
     document = (Path(__file__).parent.parent.parent / "docs" / "faults.md").read_text(encoding="utf-8")
-    scripts = DOCUMENTED.findall(document)
-    assert scripts
-    for script in scripts:
-        assert parse_fault_script(script).faults
+    of_cards, _, of_the_relay = document.partition("## Faults of the relay")
+    for part, parse in ((of_cards, parse_fault_script), (of_the_relay, parse_relay_script)):
+        scripts = DOCUMENTED.findall(part)
+        assert scripts
+        for script in scripts:
+            assert parse(script) != parse("")

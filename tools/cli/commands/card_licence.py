@@ -28,7 +28,8 @@ def licence() -> None:
 @licence.command("add")
 @click.argument("name", shell_complete=cards)
 @click.option("--class", "classes", multiple=True, default=("ordinary",), show_default=True,
-              type=click.Choice(_CLASSES), help="A class of the licence; may be repeated.")  # fmt: skip
+              type=click.Choice(_CLASSES), metavar="CLASS",
+              help="A class of the licence, as in the list above; may be repeated.")  # fmt: skip
 @click.option("--granted", type=click.DateTime(["%Y-%m-%d"]), help="The day on which it was granted (default: today).")
 @click.option("--expires", type=click.DateTime(["%Y-%m-%d"]),
               help="Its last day (default: a month after the holder's third birthday from now).")  # fmt: skip
@@ -45,6 +46,10 @@ def licence_add(
     """Write a licence onto a card.
 
     A card in a reader has it at once: PC/SC clients see the card removed and inserted again.
+
+    CLASS is large, ordinary, large-special, large-motorcycle, ordinary-motorcycle, small-special, moped, towing,
+    large-commercial, ordinary-commercial, large-special-commercial, towing-commercial, medium, medium-commercial or
+    semi-medium.
     """
     from kazashi.applets.drivers_licence import LicenceClass
     from kazashi.card_management.drivers_licence import LicenceApplication
