@@ -50,8 +50,8 @@ class RefundPortal(CardSite):
     entrances = (
         Entrance(_LOGIN, ("カードでログインします（数字4桁）。", "Log in with your card (4 digits)."),
                  "ログイン Log in"),
-        Entrance(_REGISTER, ("はじめての方、カードを作り直した方（パスワード）。",
-                             "First visit, or a replacement card? (password)"), "登録 Register", _TEXT),
+        Entrance(_REGISTER, ("はじめての方、氏名や住所が変わった方（パスワード）。",
+                             "First visit, or another name or address? (password)"), "登録 Register", _TEXT),
     )  # fmt: skip
 
     def __init__(

@@ -354,7 +354,7 @@ def test_two_processes_that_register_card_and_phone_at_once_give_one_id(with_pho
     barrier = context.Barrier(2)
     processes = [
         context.Process(target=_register, args=(with_phone.town.world.directory, with_phone.who, medium, barrier, ""))
-        for medium in Medium
+        for medium in (Medium.CARD, Medium.PHONE)
     ]
     for process in processes:
         process.start()
