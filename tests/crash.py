@@ -11,6 +11,7 @@ import signal
 import sqlite3
 import traceback
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -49,7 +50,12 @@ def left_at_each_moment(home: Path, action: Callable[[], object]) -> Iterator[Pa
     moments = count(1)
 
     def copy() -> None:
-        shutil.copytree(home, home.with_name(f"{home.name}-{next(moments)}"), symlinks=True)
+        into = home.with_name(f"{home.name}-{next(moments)}")
+        shutil.copytree(home, into, symlinks=True, copy_function=copy_existing)
+
+    def copy_existing(source: str, target: str) -> None:
+        with suppress(FileNotFoundError):  # another thread has just renamed or deleted it
+            shutil.copy2(source, target)
 
     def copying() -> None:
         before_each_moment(copy)
