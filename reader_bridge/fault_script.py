@@ -6,7 +6,6 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import yaml
 
@@ -41,6 +40,7 @@ from kazashi.reader_bridge.fault_kind import (
     occasion_of,
 )
 from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
+from kazashi.world.yaml_script import ScriptReader
 
 ATRS = {
     **CONTACT_ATRS,
@@ -52,7 +52,6 @@ ATRS = {
 protocols."""
 
 _LONGEST_SECONDS = 600.0
-_LONGEST_SCRIPT = 1 << 20
 
 UNKIND = """
 seed: 1
@@ -76,111 +75,93 @@ def read_fault_script(path: Path) -> FaultPlan:
 
 def parse_fault_script(text: str, name: str = "the script") -> FaultPlan:
     """Read a plan from text; `name` is its name in errors. Raises BadFaultScript."""
-    if len(text) > _LONGEST_SCRIPT:
-        raise BadFaultScript(f"{name} is not a fault script: it has more than a million characters")
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.MarkedYAMLError as error:
-        line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-        raise BadFaultScript(f"{name}{line} is not valid YAML: {error.problem or error.context}") from error
-    except yaml.reader.ReaderError as error:
-        at = text.count("\n", 0, error.position) + 1
-        raise BadFaultScript(f"{name} line {at} is not valid YAML: {error.reason}") from error
-    except (ValueError, OverflowError, RecursionError) as error:  # numbers and depths that the YAML reader cannot parse
-        raise BadFaultScript(f"{name} is not a fault script: {error}") from error
-    try:
-        return _Reader(name).plan(root)
-    except RecursionError as error:
-        raise BadFaultScript(f"{name} is not a fault script: {error}") from error
+    return _Reader(name).read(text)
 
 
-class _Reader:
-    """Converts the YAML nodes of one script. Nodes rather than values, because a node knows its line."""
+class _Reader(ScriptReader[FaultPlan]):
+    rejected = BadFaultScript
 
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def plan(self, root: yaml.Node | None) -> FaultPlan:
+    def script(self, root: yaml.Node | None) -> FaultPlan:
         if root is None:
             return FaultPlan()
-        top = self._mapping(root, {"seed", "atr", "warm-atr", "protocol", "chaining", "limit", "tries", "faults"})
+        top = self.mapping(root, {"seed", "atr", "warm-atr", "protocol", "chaining", "limit", "tries", "faults"})
         atr = self._atr(top["atr"]) if "atr" in top else None
-        chaining = bool(self._choice(top["chaining"], {"true": True, "false": False})) if "chaining" in top else False
+        chaining = bool(self.choice(top["chaining"], {"true": True, "false": False})) if "chaining" in top else False
         t0 = False
         if "protocol" in top:
             if atr is not None:
-                raise self._wrong(top["protocol"], "the ATR determines the protocol; give only one of them")
-            atr_name = self._choice(top["protocol"], {"T=0": "T=0", "T=1": "plain", "T=0 and T=1": "T=0 and T=1"})
+                raise self.wrong(top["protocol"], "the ATR determines the protocol; give only one of them")
+            atr_name = self.choice(top["protocol"], {"T=0": "T=0", "T=1": "plain", "T=0 and T=1": "T=0 and T=1"})
             atr = ATRS[atr_name]
             t0 = atr_name == "T=0"
             chaining = chaining or t0
         return FaultPlan(
-            faults=tuple(self._fault(node) for node in self._sequence(top["faults"])) if "faults" in top else (),
-            seed=self._integer(top["seed"], 0, 2**63) if "seed" in top else 0,
+            faults=tuple(self._fault(node) for node in self.sequence(top["faults"])) if "faults" in top else (),
+            seed=self.integer(top["seed"], 0, 2**63) if "seed" in top else 0,
             atr=atr,
             warm_atr=self._atr(top["warm-atr"]) if "warm-atr" in top else None,
             chaining=chaining,
             t0=t0,
-            limit=self._integer(top["limit"], 5, 65544) if "limit" in top else None,
+            limit=self.integer(top["limit"], 5, 65544) if "limit" in top else None,
             tries=self._tries(top["tries"]) if "tries" in top else {},
         )
 
     def _fault(self, node: yaml.Node) -> Fault:
         kinds: dict[str, Callable[[yaml.Node, dict[str, yaml.Node]], FaultType]] = {
             "tear": lambda value, rest: Tear(
-                Moment(self._choice(value, {moment.value: moment.value for moment in Moment})),
+                Moment(self.choice(value, {moment.value: moment.value for moment in Moment})),
                 self._seconds_of(rest, "away", 0.5),
             ),
             "mute": lambda value, _: Mute(self._seconds(value)),
             "slow": lambda value, _: Slow(self._seconds(value)),
-            "wait": lambda value, rest: Wait(self._integer(value, 1, 100), self._seconds_of(rest, "each", 0.4)),
-            "truncate": lambda value, _: Truncate(self._integer(value, 1, 65538)),
-            "overlong": lambda value, _: Overlong(self._integer(value, 1, 65000)),
+            "wait": lambda value, rest: Wait(self.integer(value, 1, 100), self._seconds_of(rest, "each", 0.4)),
+            "truncate": lambda value, _: Truncate(self.integer(value, 1, 65538)),
+            "overlong": lambda value, _: Overlong(self.integer(value, 1, 65000)),
             "status": lambda value, _: WrongStatus(StatusWord(int(self._matched(value, "[0-9A-Fa-f]{4}"), 16))),
             "glitch": lambda _, rest: Glitch(self._seconds_of(rest, "away", 0.5)),
             "steal": lambda value, _: ContendForReader(self._seconds(value)),
             "timeout": lambda value, _: Timeout(self._seconds(value)),
-            "silent": lambda value, _: Silent(self._choice(value, {"power-up": False, "reset": True})),
-            "bounce": lambda value, rest: Bounce(self._integer(value, 1, 100), self._seconds_of(rest, "each", 0.02)),
+            "silent": lambda value, _: Silent(self.choice(value, {"power-up": False, "reset": True})),
+            "bounce": lambda value, rest: Bounce(self.integer(value, 1, 100), self._seconds_of(rest, "each", 0.02)),
             "weak": lambda value, rest: Weak(self._some_seconds(value), self._seconds_of(rest, "away", 0.1)),
             "second-card": lambda value, rest: SecondCard(
-                self._choice(value, {"chosen": True, "collides": False}),
+                self.choice(value, {"chosen": True, "collides": False}),
                 self._seconds(rest["for"]) if "for" in rest else None,
                 self._seconds_of(rest, "away", 0.5),
             ),
-            "negotiation": lambda value, _: Negotiation(self._choice(value, {"refused": True, "fails": False})),
+            "negotiation": lambda value, _: Negotiation(self.choice(value, {"refused": True, "fails": False})),
         }
         extras = {"tear": {"away"}, "wait": {"each"}, "glitch": {"away"}, "bounce": {"each"}, "weak": {"away"},
                   "second-card": {"for", "away"}}  # fmt: skip
-        entries = self._mapping(node, {*kinds, "when", "away", "each", "for"})
+        entries = self.mapping(node, {*kinds, "when", "away", "each", "for"})
         named = [key for key in entries if key in kinds]
         if len(named) != 1:
-            raise self._wrong(node, f"a fault must be exactly one of {', '.join(kinds)}; this one has {len(named)}")
+            raise self.wrong(node, f"a fault must be exactly one of {', '.join(kinds)}; this one has {len(named)}")
         (kind,) = named
         for key in entries.keys() - {kind, "when"} - extras.get(kind, set()):
-            raise self._wrong(entries[key], f"{kind} does not take {key!r}")
+            raise self.wrong(entries[key], f"{kind} does not take {key!r}")
         fault = kinds[kind](entries[kind], entries)
         when = self._when(entries["when"], occasion_of(fault)) if "when" in entries else When()
         if kind == "glitch":
             patterns = {name: "|".join(f"{code:04X}" for code in codes) for name, codes in GLITCHES.items()}
-            pattern = self._choice(entries[kind], patterns)
+            pattern = self.choice(entries[kind], patterns)
             when = replace(when, matching=when.matching or re.compile(pattern))
         return Fault(fault, when)
 
     def _when(self, node: yaml.Node, occasion: Occasion) -> When:
         of_commands = occasion is Occasion.COMMAND
         nth = "command" if of_commands else "nth"
-        entries = self._mapping(node, {nth, "every", "chance", *(("matching",) if of_commands else ())})
+        entries = self.mapping(node, {nth, "every", "chance", *(("matching",) if of_commands else ())})
         matching = None
         if "matching" in entries:
             prefix = self._matched(entries["matching"], r"([0-9A-Fa-f?]{2}\s*)+").upper()
             matching = re.compile(re.sub(r"\s", "", prefix).replace("?", "."))
         chance = None
         if "chance" in entries:
-            chance = self._number(entries["chance"], 0.0, 1.0)
+            chance = self.number(entries["chance"], 0.0, 1.0)
         return When(
-            nth=self._integer(entries[nth], 1, 2**31) if nth in entries else None,
-            every=self._integer(entries["every"], 1, 2**31) if "every" in entries else None,
+            nth=self.integer(entries[nth], 1, 2**31) if nth in entries else None,
+            every=self.integer(entries["every"], 1, 2**31) if "every" in entries else None,
             matching=matching,
             chance=chance,
         )
@@ -192,82 +173,38 @@ class _Reader:
             for file in application.files.values()
             if isinstance(file, PinFile)
         }
-        return {known[key]: self._integer(value, 0, 15) for key, value in self._mapping(node, set(known)).items()}
+        return {known[key]: self.integer(value, 0, 15) for key, value in self.mapping(node, set(known)).items()}
 
     def _atr(self, node: yaml.Node) -> bytes:
-        value = self._scalar(node)
+        value = self.scalar(node)
         if value in ATRS:
             return ATRS[value]
         digits = re.sub(r"\s", "", value)
         if not re.fullmatch(r"3[BFbf]([0-9A-Fa-f]{2}){1,32}", digits):
-            raise self._wrong(node, f"{value!r} is neither an ATR in hexadecimal nor one of {', '.join(ATRS)}")
+            raise self.wrong(node, f"{value!r} is neither an ATR in hexadecimal nor one of {', '.join(ATRS)}")
         return bytes.fromhex(digits)
 
-    def _mapping(self, node: yaml.Node, known: set[str]) -> dict[str, yaml.Node]:
-        if not isinstance(node, yaml.MappingNode):
-            raise self._wrong(node, "expected keys with values")
-        entries: dict[str, yaml.Node] = {}
-        for key, value in node.value:
-            name = self._scalar(key)
-            if name not in known:
-                raise self._wrong(key, f"unknown key {name!r}; known keys: {', '.join(sorted(known))}")
-            if name in entries:
-                raise self._wrong(key, f"the key {name!r} occurs twice")
-            entries[name] = value
-        return entries
-
-    def _sequence(self, node: yaml.Node) -> list[yaml.Node]:
-        if not isinstance(node, yaml.SequenceNode):
-            raise self._wrong(node, "expected a list")
-        return list(node.value)
-
-    def _scalar(self, node: yaml.Node) -> str:
-        if not isinstance(node, yaml.ScalarNode):
-            raise self._wrong(node, "expected one word or number")
-        return str(node.value)
-
     def _matched(self, node: yaml.Node, pattern: str) -> str:
-        value = self._scalar(node)
+        value = self.scalar(node)
         if not re.fullmatch(pattern, value):
-            raise self._wrong(node, f"{value!r} is not valid hexadecimal for this key")
+            raise self.wrong(node, f"{value!r} is not valid hexadecimal for this key")
         return value
 
-    def _choice(self, node: yaml.Node, choices: dict[str, Any]) -> Any:
-        value = self._scalar(node)
-        if value not in choices:
-            raise self._wrong(node, f"{value!r} is not one of {', '.join(choices)}")
-        return choices[value]
-
-    def _integer(self, node: yaml.Node, least: int, most: int) -> int:
-        value = self._scalar(node)
-        if not re.fullmatch(r"\d{1,19}", value) or not least <= int(value) <= most:
-            raise self._wrong(node, f"{value!r} is not a number from {least} to {most}")
-        return int(value)
-
-    def _number(self, node: yaml.Node, least: float, most: float) -> float:
-        value = self._scalar(node)
-        if not re.fullmatch(r"\d+(\.\d+)?|\.\d+", value) or not least <= float(value) <= most:
-            raise self._wrong(node, f"{value!r} is not a number from {least:g} to {most:g}")
-        return float(value)
-
     def _seconds(self, node: yaml.Node) -> float:
-        value = self._scalar(node)
+        value = self.scalar(node)
         match = re.fullmatch(r"(\d{1,7}(?:\.\d+)?)\s*(ms|s)", value)
         if match is None:
-            raise self._wrong(node, f"{value!r} is not a time such as 300 ms or 1.5 s")
+            raise self.wrong(node, f"{value!r} is not a time such as 300 ms or 1.5 s")
         seconds = float(match[1]) / (1000 if match[2] == "ms" else 1)
         if seconds > _LONGEST_SECONDS:
-            raise self._wrong(node, f"{value!r} is longer than {_LONGEST_SECONDS:g} s")
+            raise self.wrong(node, f"{value!r} is longer than {_LONGEST_SECONDS:g} s")
         return seconds
 
     def _some_seconds(self, node: yaml.Node) -> float:
         seconds = self._seconds(node)
         if not seconds:
-            raise self._wrong(node, "this time must be longer than 0 s")
+            raise self.wrong(node, "this time must be longer than 0 s")
         return seconds
 
     def _seconds_of(self, entries: dict[str, yaml.Node], key: str, default: float) -> float:
         return self._seconds(entries[key]) if key in entries else default
-
-    def _wrong(self, node: yaml.Node, words: str) -> BadFaultScript:
-        return BadFaultScript(f"{self._name} line {node.start_mark.line + 1}: {words}")
