@@ -110,7 +110,8 @@ class PinEf(Ef):
     def write(self, data: Personalisation, contents: ApplicationContents) -> None:
         """Add the PIN's initial state to the contents."""
         value = self.value(data)
-        left = min(self.tries, data.pins.tries_left.get(self.counter, self.tries)) if value else 0
+        first = data.pins.tries_left.get(self.counter, self.tries) if self.counter else self.tries
+        left = min(self.tries, first) if value else 0
         contents.pins[FileId(self)] = PinState(value.encode("ascii"), self.tries, left)
 
     def file(self, contents: ApplicationContents) -> PinFile:
@@ -233,6 +234,11 @@ class Applet:
 def filled(content: bytes, size: int) -> bytes:
     """Return content padded with FF to `size`, or to a multiple of 256 bytes if it is longer than `size`."""
     return content.ljust(max(size, -(-len(content) // 256) * 256), b"\xff")
+
+
+def unfilled(content: bytes) -> bytes:
+    """Return the certificate (DER) in a file's contents without the padding after it."""
+    return content[: int.from_bytes(content[2:4]) + 4]
 
 
 def blank(_: object) -> bytes:

@@ -71,8 +71,7 @@ def _front(face: dict[int, Tlv]) -> Image.Image:
     side.paste(_enlarged(face[0xDF25], 1.5), (_MARGIN, 102))
     _labelled(draw, (_MARGIN, 190), "住所")
     side.paste(_enlarged(face[0xDF26], 1.5), (_MARGIN, 222))
-    _labelled(draw, (_MARGIN, 390), "生年月日")
-    draw.text((_MARGIN, 420), f"{_day(face[0xDF22])}生", fill=_INK, font=font(34))
+    _born(draw, face)
     _labelled(draw, (_MARGIN + 400, 390), "性別")
     draw.text((_MARGIN + 400, 420), _SEXES.get(face[0xDF23].value.decode(), "－"), fill=_INK, font=font(34))
     _labelled(draw, (_MARGIN, 490), "有効期限")
@@ -90,9 +89,13 @@ def _back(face: dict[int, Tlv], number: dict[int, Tlv]) -> Image.Image:
     side.paste(_enlarged(number[0xDF41], 8), (_MARGIN, 124))
     _labelled(draw, (_MARGIN, 260), "氏名")
     side.paste(_enlarged(face[0xDF25], 1.5), (_MARGIN, 292))
+    _born(draw, face)
+    return _marked(side)
+
+
+def _born(draw: ImageDraw.ImageDraw, face: dict[int, Tlv]) -> None:
     _labelled(draw, (_MARGIN, 390), "生年月日")
     draw.text((_MARGIN, 420), f"{_day(face[0xDF22])}生", fill=_INK, font=font(34))
-    return _marked(side)
 
 
 def _blank() -> tuple[Image.Image, ImageDraw.ImageDraw]:

@@ -35,12 +35,12 @@ def _age(data: Personalisation) -> bytes:
     return _signed(data, 0xFF10, birth + Tlv(0xDF12, public_key(data.keys.visual), LONG).encode(), 0xDF13)
 
 
-def _face(data: Personalisation) -> bytes:
-    """Return a table of offsets and nine objects. The seventh is the signature over the first six."""
-    from kazashi.applets.pictures import ADDRESS_SIZE, NAME_SIZE, digits_picture, photograph, text_picture
+def holder_objects(data: Personalisation) -> list[Tlv]:
+    """Return date of birth, sex, the application's public key, and pictures of name, address and holder."""
+    from kazashi.applets.pictures import ADDRESS_SIZE, NAME_SIZE, photograph, text_picture
 
     holder = data.holder
-    objects = [
+    return [
         Tlv(0xDF22, holder.birth.encode("ascii")),
         Tlv(0xDF23, holder.sex.encode("ascii")),
         Tlv(0xDF24, public_key(data.keys.visual), LONG),
@@ -48,7 +48,13 @@ def _face(data: Personalisation) -> bytes:
         Tlv(0xDF26, text_picture(holder.address, ADDRESS_SIZE), LONG),
         Tlv(0xDF27, data.photograph or photograph(data.chance), LONG),
     ]
-    encoded = [item.encode() for item in objects]
+
+
+def _face(data: Personalisation) -> bytes:
+    """Return a table of offsets and nine objects. The seventh is the signature over the first six."""
+    from kazashi.applets.pictures import digits_picture
+
+    encoded = [item.encode() for item in holder_objects(data)]
     hashes = b"".join(sha256(b"".join(part)).digest() for part in (encoded[:3], encoded[3:5], encoded[5:]))
     signature = data.vouchers.municipality_visual.key.sign_verbatim(_SHA256_OF_96_BYTES + hashes)
     encoded += [

@@ -20,7 +20,7 @@ from kazashi.card.access import FREE, Verified
 from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import TransparentFile
 from kazashi.card.identifiers import Aid, FileId
-from kazashi.card.pin import FOUR_DIGITS, PinState
+from kazashi.card.pin import FOUR_DIGITS
 
 AID = Aid("A0000002310600000000000000000000")
 UNSET = "****"
@@ -157,7 +157,4 @@ APPLET = Applet(AID, "driver's licence", (PIN, PIN_SETTING, LICENCE_DATA, SIGNAT
 
 def written(licence: Licence) -> ApplicationContents:
     """Return the contents that a police station writes. Raises ValueError for data that do not fit."""
-    contents = ApplicationContents(pins={FileId(PIN): PinState((licence.pin or UNSET).encode("ascii"), _TRIES, _TRIES)})
-    for file in (PIN_SETTING, LICENCE_DATA, SIGNATURE):
-        file.write(cast("Personalisation", licence), contents)
-    return contents
+    return APPLET.contents(cast("Personalisation", licence))

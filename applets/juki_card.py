@@ -9,12 +9,9 @@ those for authentication came with the law of 2013. What else its chip had is no
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
-
 from kazashi.applets import card_manager, jpki
 from kazashi.applets.applet import CONTACT_ATR, Applet, TransparentEf
-from kazashi.applets.holder import CardCertificates, CardData, Personalisation, Pins
+from kazashi.applets.holder import CardCertificates, CardData, Pins
 from kazashi.applets.model import DeviceModel
 from kazashi.card.access import FREE
 from kazashi.card.contents import CardContents
@@ -46,16 +43,6 @@ ATQB = bytes.fromhex("000014E0B38191")
 JUKI_CARD = DeviceModel("juki card", (CARD_MANAGER, JPKI), atqb=ATQB)
 
 
-@dataclass(frozen=True, slots=True)
-class _Issue:
-    """The part of a personalisation that these applications use."""
-
-    certificates: CardCertificates
-    pins: Pins
-    card: CardData
-
-
 def written(certificates: CardCertificates, pins: Pins, card: CardData) -> CardContents:
     """Return the contents that the issue of a card writes."""
-    data = cast("Personalisation", _Issue(certificates, pins, card))
-    return {applet.aid: applet.contents(data) for applet in JUKI_CARD.applets}
+    return {applet.aid: jpki.written(certificates, pins, card, applet=applet) for applet in JUKI_CARD.applets}

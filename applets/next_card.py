@@ -94,19 +94,13 @@ AUTHENTICATION = Applet(
 
 def _face(data: Personalisation) -> bytes:
     """Return what the face shows and sex, which is no longer printed, with one signature over all of it."""
-    from kazashi.applets.pictures import ADDRESS_SIZE, NAME_SIZE, photograph, text_picture
+    from kazashi.applets.pictures import NAME_SIZE, text_picture
 
-    holder = data.holder
     objects = [
-        Tlv(0xDF22, holder.birth.encode("ascii")),
-        Tlv(0xDF23, holder.sex.encode("ascii")),
-        Tlv(0xDF24, public_key(data.keys.visual), LONG),
-        Tlv(0xDF25, text_picture(holder.name, NAME_SIZE), LONG),
-        Tlv(0xDF26, text_picture(holder.address, ADDRESS_SIZE), LONG),
-        Tlv(0xDF27, data.photograph or photograph(data.chance), LONG),
+        *card_surface.holder_objects(data),
         Tlv(0xDF29, data.card.expiry.encode("ascii")),
-        Tlv(0xDF2B, text_picture(holder.kana, NAME_SIZE), LONG),
-        Tlv(0xDF2C, text_picture(holder.latin, NAME_SIZE), LONG),
+        Tlv(0xDF2B, text_picture(data.holder.kana, NAME_SIZE), LONG),
+        Tlv(0xDF2C, text_picture(data.holder.latin, NAME_SIZE), LONG),
     ]
     return _vouched(data, 0xFF20, objects, 0xDF28)
 

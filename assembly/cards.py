@@ -14,10 +14,10 @@ from kazashi.assembly.errors import UsageError
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
 from kazashi.card.image import DamagedImage, ImageMissing, ImageUnreadable, read_image
-from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
+from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD, PinFormat
 from kazashi.card_management.loaded_application import applications_in, without_applications
 from kazashi.card_management.order import image_path, usual_order
-from kazashi.world.clock import JST
+from kazashi.world.clock import JST, today
 from kazashi.world.home import World
 from kazashi.world.names import checked_name
 
@@ -76,9 +76,8 @@ def checked(name: str, pin: str, password: str, photo: bytes | None) -> bytes:
 
     Raises UsageError and PhotoRejected.
     """
-    for value, form, what in ((pin, FOUR_DIGITS, "--pin"), (password, SIGNATURE_PASSWORD, "--password")):
-        if not form.accepts(value.encode()):
-            raise UsageError(f"{what} takes {form.words}")
+    check_pin(pin, FOUR_DIGITS, "--pin")
+    check_pin(password, SIGNATURE_PASSWORD, "--password")
     try:
         checked_name(name, "card", "/")
     except ValueError as error:
@@ -88,6 +87,12 @@ def checked(name: str, pin: str, password: str, photo: bytes | None) -> bytes:
     from kazashi.applets import photo as photos
 
     return photos.photo(photo)
+
+
+def check_pin(value: str, form: PinFormat, option: str) -> None:
+    """Raise UsageError if a PIN that was given with an option does not have its form."""
+    if not form.accepts(value.encode()):
+        raise UsageError(f"{option} takes {form.words}")
 
 
 def face(world: World, name: str, side: str = "") -> bytes:
@@ -112,14 +117,13 @@ def make_juki_card(
     from kazashi.card_management.juki_card import issue_juki_card
 
     now = institutions.world.clock.now()
-    if not SIGNATURE_PASSWORD.accepts(password.encode()):
-        raise UsageError(f"--password takes {SIGNATURE_PASSWORD.words}")
+    check_pin(password, SIGNATURE_PASSWORD, "--password")
     try:
         checked_name(name, "card", "/")
         at = now if issued is None else min(now, datetime.combine(date.fromisoformat(issued), time(12), JST))
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if issued is not None and date.fromisoformat(issued) > now.astimezone(JST).date():
+    if issued is not None and date.fromisoformat(issued) > today(institutions.world.clock):
         raise UsageError(f"--issued {issued} is later than today")
     return issue_juki_card(
         institutions.world, institutions.authorities, institutions.resident(resident), name, at, password

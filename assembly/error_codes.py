@@ -59,7 +59,7 @@ CODES = (
     ErrorCode("kazashi.assembly.errors", "StepFailed", "step-failed", Exit.NEGATIVE),
     ErrorCode("kazashi.resident_registry.rejection", "EventRejected", "event-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.card_management.production", "RenewalRejected", "renewal-refused", Exit.NEGATIVE),
-    ErrorCode("kazashi.card_management.application", "ApplicationRejected", "application-refused", Exit.NEGATIVE),
+    ErrorCode("kazashi.card_management.entitlement", "ApplicationRejected", "application-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.card_management.phone_application", "PhoneRejected", "phone-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.jpki.state", "TransitionRejected", "transition-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.pki.certificate", "NoProofOfPossession", "no-proof-of-possession", Exit.NEGATIVE),

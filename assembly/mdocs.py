@@ -8,11 +8,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from asn1crypto import pem
-
 from kazashi.assembly.errors import UsageError
-from kazashi.card_management.phones import NoSuchPhone
 from kazashi.card_management.wallet import Wallet
+from kazashi.jpki.armor import der_in
 from kazashi.jpki.mdoc import MalformedRequest, PresentationRequest, base64url, from_base64url
 from kazashi.relying_party.verify.authentication import new_challenge
 from kazashi.relying_party.verify.challenges import StoredChallenges
@@ -25,21 +23,14 @@ if TYPE_CHECKING:
 
 def issue(institutions: Institutions, phone: str, count: int) -> None:
     """Issue mdocs to a phone, in place of its former ones. Raises NoSuchPhone and PhoneRejected."""
-    number = _number(institutions, phone)
+    number = institutions.phones.phone(phone).number
     Wallet(institutions.world, phone).request_documents(count, lambda keys: institutions.mdocs.issue(number, keys))
 
 
 def present(institutions: Institutions, phone: str, request: PresentationRequest) -> bytes:
     """Return a phone's DeviceResponse to a request. Raises NoSuchPhone and PhoneRejected."""
-    _number(institutions, phone)
+    institutions.phones.phone(phone)
     return Wallet(institutions.world, phone).present(request)
-
-
-def _number(institutions: Institutions, phone: str) -> str:
-    for one in institutions.phones.phones():
-        if one.name == phone:
-            return one.number
-    raise NoSuchPhone(f"there is no phone {phone!r}; see: kazashi phone list")
 
 
 def new_request(world: World, response_uri: str, elements: Sequence[str]) -> PresentationRequest:
@@ -71,12 +62,8 @@ def verifier(institutions: Institutions, roots: Sequence[Path] = (), status: Pat
     def status_list(_: str) -> bytes | None:
         return status.read_bytes() if status is not None else institutions.mdocs.status_list()
 
-    trusted = [_certificate(path.read_bytes()) for path in roots] or [institutions.mdocs.root()]
     try:
+        trusted = [der_in(path.read_bytes()) for path in roots] or [institutions.mdocs.root()]
         return MdocVerifier(trusted, status_list, take, institutions.world.clock)
     except ValueError as error:
         raise UsageError(f"a root is not a certificate: {error}") from error
-
-
-def _certificate(data: bytes) -> bytes:
-    return bytes(pem.unarmor(data)[2]) if pem.detect(data) else data

@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kazashi.applets.holder import Pins
+from kazashi.assembly.cards import check_pin
 from kazashi.assembly.errors import UsageError
 from kazashi.card.image import ImageMissing, read_image
-from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD, PinFormat
+from kazashi.card.pin import FOUR_DIGITS, SIGNATURE_PASSWORD
 from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import CertificateType
 from kazashi.resident_registry.registry import NoSuchResident
@@ -26,9 +27,9 @@ def new_phone(
 
     Raises UsageError, PhoneRejected, ImageExists, ImageMissing and NoSuchResident.
     """
-    _check(pin, FOUR_DIGITS, "--pin")
-    _check(password, SIGNATURE_PASSWORD, "--password")
-    _check(card_password, SIGNATURE_PASSWORD, "--card-password")
+    check_pin(pin, FOUR_DIGITS, "--pin")
+    check_pin(password, SIGNATURE_PASSWORD, "--password")
+    check_pin(card_password, SIGNATURE_PASSWORD, "--card-password")
     who, image = institutions.resident(resident), _card(institutions.world, card)
     _, about = read_image(image)
     if about.get("resident") != who.alias:
@@ -44,14 +45,9 @@ def new_phone(
 
 def renew_phone(institutions: Institutions, name: str, card: str | None, card_password: str) -> None:
     """Issue new certificates to a phone. Raises NoSuchPhone and the exceptions of `new_phone`."""
-    _check(card_password, SIGNATURE_PASSWORD, "--card-password")
+    check_pin(card_password, SIGNATURE_PASSWORD, "--card-password")
     _, about = read_image(_card(institutions.world, name))
     institutions.phones.renew(name, _card(institutions.world, card or about["resident"]), card_password)
-
-
-def _check(value: str, form: PinFormat, option: str) -> None:
-    if not form.accepts(value.encode()):
-        raise UsageError(f"{option} takes {form.words}")
 
 
 def _card(world: World, name: str) -> Path:

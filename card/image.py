@@ -188,13 +188,7 @@ def rewrite_applications(
     notices. Raises ValueError for text with control characters.
     """
     _check_text(about)
-    with _connected(path, "rw") as database:
-        _for_writing(database)
-        problems = [row[0] for row in database.execute("PRAGMA quick_check")]
-        if problems != ["ok"]:  # damage in unused pages, which reading does not notice, would damage what is written
-            raise DamagedImage(f"{path} is damaged: {problems[0]}")
-        upgrade(database)
-        database.execute("BEGIN IMMEDIATE")
+    with _changing(path) as database:
         for aid, contents in rewritten.items():
             key = bytes(aid)
             (position,) = database.execute(
@@ -211,8 +205,6 @@ def rewrite_applications(
                  if fid in kept and Reference(aid, fid) in issuer_pins],
             )  # fmt: skip
         database.executemany("INSERT OR REPLACE INTO about VALUES (?, ?)", sorted(about.items()))
-        set_digest(database)
-        database.execute("COMMIT")
 
 
 def add_application(path: Path, aid: Aid, contents: ApplicationContents, about: dict[str, str]) -> None:
@@ -221,10 +213,7 @@ def add_application(path: Path, aid: Aid, contents: ApplicationContents, about: 
     Raises ApplicationConflict, because a partial AID would select the wrong one of two.
     """
     _check_text(about)
-    with _connected(path, "rw") as database:
-        _for_writing(database)
-        upgrade(database)
-        database.execute("BEGIN IMMEDIATE")
+    with _changing(path) as database:
         rows = database.execute("SELECT aid, position FROM item WHERE kind = 'application'").fetchall()
         for other, _ in rows:
             if other.startswith(aid) or aid.startswith(other):
@@ -233,8 +222,6 @@ def add_application(path: Path, aid: Aid, contents: ApplicationContents, about: 
                 )
         _insert_application(database, 1 + max(position for _, position in rows), aid, contents)
         database.executemany("INSERT INTO about VALUES (?, ?)", list(about.items()))
-        set_digest(database)
-        database.execute("COMMIT")
 
 
 def remove_application(path: Path, aid: Aid, about: Sequence[str]) -> None:
@@ -242,15 +229,25 @@ def remove_application(path: Path, aid: Aid, about: Sequence[str]) -> None:
 
     Raises ApplicationMissing.
     """
-    with _connected(path, "rw") as database:
-        _for_writing(database)
-        upgrade(database)
-        key = bytes(aid)
-        database.execute("BEGIN IMMEDIATE")
+    key = bytes(aid)
+    with _changing(path) as database:
         if not database.execute("DELETE FROM item WHERE aid = ?", (key,)).rowcount:
             raise ApplicationMissing(f"{path.stem} has no application {aid}")
         database.execute("DELETE FROM pin WHERE aid = ?", (key,))
         database.executemany("DELETE FROM about WHERE name = ?", [(name,) for name in about])
+
+
+@contextmanager
+def _changing(path: Path) -> Iterator[sqlite3.Connection]:
+    """Change an image in one transaction, and store the new digest. Raises DamagedImage."""
+    with _connected(path, "rw") as database:
+        _for_writing(database)
+        problems = [row[0] for row in database.execute("PRAGMA quick_check")]
+        if problems != ["ok"]:  # damage in unused pages, which reading does not notice, would damage what is written
+            raise DamagedImage(f"{path} is damaged: {problems[0]}")
+        upgrade(database)
+        database.execute("BEGIN IMMEDIATE")
+        yield database
         set_digest(database)
         database.execute("COMMIT")
 

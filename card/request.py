@@ -62,14 +62,15 @@ def terminal_certificate(certificate: bytes) -> tuple[bytes, bytes]:
     body, signature = whole.children()
     first = whole.header() + body.encode()
     return (
-        CommandApdu(0x80, 0xA2, 0x06, 0xC1, first, None, extended=True).encode(),
-        CommandApdu(0x80, 0xA2, 0x00, 0xC1, signature.encode(), None, extended=True).encode(),
+        _command(Instruction.SET_PUBLIC_IC_KEY, 0x06, 0xC1, first, extended=True),
+        _command(Instruction.SET_PUBLIC_IC_KEY, 0x00, 0xC1, signature.encode(), extended=True),
     )
 
 
 def external_authenticate(reference: int, signature: bytes) -> bytes:
     """EXTERNAL AUTHENTICATE with a signature of the card's last challenge."""
-    return CommandApdu(0x00, 0x82, 0x00, _reference(reference), signature, None, extended=len(signature) > 255).encode()
+    extended = len(signature) > 255
+    return _command(Instruction.EXTERNAL_AUTHENTICATE, 0x00, _reference(reference), signature, extended=extended)
 
 
 def get_data(tag: int) -> bytes:
@@ -116,5 +117,7 @@ def _reference(file: int) -> int:
     return 0x80 | FileId(file).short
 
 
-def _command(instruction: Instruction, p1: int, p2: int, data: bytes = b"", le: int | None = None) -> bytes:
-    return CommandApdu(instruction.cla, instruction.ins, p1, p2, bytes(data), le).encode()
+def _command(
+    instruction: Instruction, p1: int, p2: int, data: bytes = b"", le: int | None = None, *, extended: bool = False
+) -> bytes:
+    return CommandApdu(instruction.cla, instruction.ins, p1, p2, bytes(data), le, extended).encode()

@@ -33,7 +33,7 @@ class IssuanceCase:
     """An order in the card management's store.
 
     For a renewal or an update, `renews` maps the code of each certificate type to issue to the serial number that is
-    replaced (None if there is none). It is None until this is decided.
+    replaced (None if no certificate is replaced). It is None until this is decided.
     """
 
     position: int

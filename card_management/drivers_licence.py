@@ -16,7 +16,7 @@ from kazashi.card_management.management import CardManagement
 from kazashi.card_management.order import image_path
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.resident import Resident
-from kazashi.world.clock import JST
+from kazashi.world.clock import today
 from kazashi.world.home import World
 
 FIRST_DAY = date(2025, 3, 24)
@@ -29,7 +29,7 @@ PIN_TEXT = "licence PIN"
 
 
 class LicenceRejected(Exception):
-    """The licence cannot be written onto the card, or there is none on it; the card was not changed."""
+    """The licence cannot be written onto the card, or it has no licence; the card was not changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,15 +62,15 @@ class LicencePolice:
         ApplicationConflict if the card has one already."""
         if self._cards.card_state(name) is not CardState.ACTIVE:
             raise LicenceRejected(f"the card {name!r} is not in use; a licence can be written onto a card in use only")
-        path, today = self._path(name), self._world.clock.now().astimezone(JST).date()
+        path, day = self._path(name), today(self._world.clock)
         resident = self._holder_of(read_image(path)[1]["card number"])
-        if today < FIRST_DAY:
+        if day < FIRST_DAY:
             raise LicenceRejected(f"cards carry driver's licences from {FIRST_DAY} on")
         if not application.classes:
             raise LicenceRejected("a licence has at least one class")
-        granted = application.granted or today
-        expires = application.expires or resident.birth.nth_birthday_after(today, 3) + _MONTH
-        if expires < today or granted > today:
+        granted = application.granted or day
+        expires = application.expires or resident.birth.nth_birthday_after(day, 3) + _MONTH
+        if expires < day or granted > day:
             raise LicenceRejected("a licence was granted by today, and expires today or later")
         if resident.birth.age_on(granted) < YOUNGEST:
             raise LicenceRejected(f"{resident.name} was younger than {YOUNGEST} on {granted}")
@@ -83,7 +83,7 @@ class LicencePolice:
         return licence
 
     def erase(self, name: str) -> None:
-        """Delete the licence from a card. Raises LicenceRejected if there is none, and ImageMissing."""
+        """Delete the licence from a card. Raises LicenceRejected if it has no licence, and ImageMissing."""
         try:
             remove_application(self._path(name), AID, [PIN_TEXT])
         except ApplicationMissing as error:

@@ -23,7 +23,7 @@ from kazashi.card_management.management import CardManagement
 from kazashi.card_management.order import image_path
 from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.resident_registry.resident import Resident
-from kazashi.world.clock import JST
+from kazashi.world.clock import today
 from kazashi.world.event_log import event_table
 from kazashi.world.home import World
 from kazashi.world.storage import Position
@@ -155,17 +155,17 @@ class MunicipalCounters:
         if state is not CardState.ACTIVE:
             raise NotInUse(f"the card {name!r} is {state.value}; nothing can be loaded onto it")
         contents = definition.contents(values, pin)
-        path, today = image_path(self._world, name), self._today
+        path, day = image_path(self._world, name), today(self._world.clock)
         place = self._holder_of(read_image(path)[1]["card number"]).municipality
         with self.store.reading() as connection:
             uses = self._uses(connection, place.code, definition.name)
-        if not any(use.allows(today) for use in uses):
+        if not any(use.allows(day) for use in uses):
             raise NotByOrdinance(
-                f"{place.name} ({place.code}) has no ordinance in force on {today} that allows {definition.name};"
-                f" record one with: kazashi card ordinance add {place.code} {definition.name} --from {today}"
+                f"{place.name} ({place.code}) has no ordinance in force on {day} that allows {definition.name};"
+                f" record one with: kazashi card ordinance add {place.code} {definition.name} --from {day}"
             )
-        row = LoadedApplication(definition, place.code, today)
-        about = {"definition": definition.as_document(), "municipality": place.code, "loaded": today.isoformat()}
+        row = LoadedApplication(definition, place.code, day)
+        about = {"definition": definition.as_document(), "municipality": place.code, "loaded": day.isoformat()}
         text = json.dumps(about, ensure_ascii=False, sort_keys=True)
         add_application(path, definition.application_id, contents, {text_name(definition.application_id): text})
         self._note("application loaded", name, row)
@@ -189,7 +189,3 @@ class MunicipalCounters:
         detail: dict[str, Any] = {"card": name, **row.as_dict()}
         with self.store.transaction() as connection:
             self._log(connection, self._world.clock.now(), what, detail)
-
-    @property
-    def _today(self) -> date:
-        return self._world.clock.now().astimezone(JST).date()

@@ -57,7 +57,7 @@ def issue_juki_card(
     _check(authorities[CertificateType.AUTHENTICATION], resident, day)
     authority = authorities[CertificateType.SIGNATURE]
     number = f"2{world.random_stream('juki card', name).randrange(10**14):014d}"
-    keys = KeysInProgress(world.cards / f".{name}.juki.keys")
+    keys = KeysInProgress(world.cards / f".{name}.juki-keys")
     with keys.held():
         key = keys.keys(["signature"], world.keys)["signature"]
         certificate = authority.issue(

@@ -6,7 +6,6 @@ certificate may already have been issued.
 
 from __future__ import annotations
 
-import fcntl
 import json
 from base64 import b64decode, b64encode
 from collections.abc import Iterator, Sequence
@@ -14,8 +13,9 @@ from contextlib import contextmanager
 from glob import escape
 from pathlib import Path
 
-from kazashi.world.atomic_file import clear_unfinished, make_directory, write_whole
+from kazashi.world.atomic_file import clear_unfinished, write_whole
 from kazashi.world.key_source import KeySource
+from kazashi.world.process_lock import exclusive
 
 KEYS_OF_A_CARD = ("signature", "authentication", "text", "text session", "visual", "common")
 
@@ -29,9 +29,7 @@ class KeysInProgress:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Lock out other processes that work on cards. A crash of this process also releases the lock."""
-        make_directory(self.path.parent, mode=0o700)
-        with (self.path.parent / ".cases.lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with exclusive(self.path.parent / ".cases.lock"):
             clear_unfinished(self.path.parent, escape(self.path.name))  # left by a process that was killed
             yield
 

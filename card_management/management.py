@@ -17,7 +17,9 @@ import sqlalchemy as sa
 from kazashi.applets.holder import CardSigners
 from kazashi.applets.verifiable_certificate import CertificateSigner
 from kazashi.card.image import DamagedImage, ImageExists, ImageMissing
-from kazashi.card_management.application import (
+from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
+from kazashi.card_management.consequence import CardState, consequence
+from kazashi.card_management.entitlement import (
     ApplicationRejected,
     OldCard,
     ReissueReason,
@@ -25,8 +27,6 @@ from kazashi.card_management.application import (
     check_reissue,
     ready,
 )
-from kazashi.card_management.case import CaseState, CaseType, IssuanceCase
-from kazashi.card_management.consequence import CardState, consequence
 from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.card_management.models import CARD, MODELS_OF_CARDS, IssuedModel
 from kazashi.card_management.order import DEFAULT_LENGTH_FORM, Order, image_path
@@ -207,6 +207,7 @@ class CardManagement:
         return done
 
     def _left_keys(self) -> list[Path]:
+        # The keys of phones and Juki cards in progress have other suffixes.
         return sorted(self._world.cards.glob(".*.keys"))
 
     def card_state(self, name: str) -> CardState:

@@ -128,7 +128,7 @@ class PhoneOffice:
         """
         path = image_path(self._world, name)
         with self._keys(name).held():
-            number = self._active(name).number
+            number = self.phone(name).number
             if not path.exists():
                 raise ImageMissing(f"there is no phone {name!r}")
             certificates, ends = self._apply(name, number, card, password)
@@ -247,12 +247,12 @@ class PhoneOffice:
 
         Raises NoSuchPhone, and PhoneRejected if none is good.
         """
-        return self._revoke(self._active(name), Reason.CERTIFICATE_HOLD, "loss line", (CertificateState.GOOD,))
+        return self._revoke(self.phone(name), Reason.CERTIFICATE_HOLD, "loss line", (CertificateState.GOOD,))
 
     def release(self, name: str) -> None:
         """Lift the hold on the authentication certificate of a phone that was found again. The signature certificate
         stays on hold; `renew` gives the phone a new one. Raises NoSuchPhone and TransitionRejected."""
-        number = self._active(name).number
+        number = self.phone(name).number
         latest = self.latest(CertificateType.AUTHENTICATION, number)
         assert latest is not None
         self._authorities[CertificateType.AUTHENTICATION].revocations.release(latest.serial, "found again")
@@ -261,7 +261,7 @@ class PhoneOffice:
         """Revoke a phone's certificates and delete them from it, before it is sold or repaired; return the types that
         were revoked. Raises NoSuchPhone."""
         with self._keys(name).held():
-            found = self._active(name)
+            found = self.phone(name)
             try:
                 revoked = self._revoke(
                     found, Reason.CESSATION_OF_OPERATION, "before disposal",
@@ -285,7 +285,7 @@ class PhoneOffice:
 
     def application(self, name: str) -> bytes:
         """Return the latest signed application (CMS, DER) of a phone. Raises NoSuchPhone."""
-        number = self._active(name).number
+        number = self.phone(name).number
         table = self._application
         with self.store.reading() as connection:
             query = sa.select(table.c.signed).where(table.c.number == number).order_by(table.c.at.desc()).limit(1)
@@ -309,7 +309,8 @@ class PhoneOffice:
             row = connection.execute(sa.select(self._phone).where(self._phone.c.name == name)).one_or_none()
         return None if row is None else Phone(row.name, row.number, PhoneState(row.state))
 
-    def _active(self, name: str) -> Phone:
+    def phone(self, name: str) -> Phone:
+        """Return a phone with certificates. Raises NoSuchPhone."""
         found = self._find(name)
         if found is None or found.state is not PhoneState.ACTIVE:
             raise NoSuchPhone(f"there is no phone {name!r}; see: kazashi phone list")

@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import date, datetime
 
 from kazashi.applets import input_support, jpki
+from kazashi.applets.applet import unfilled
 from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Personalisation
 from kazashi.applets.install import model_of, personalise
 from kazashi.applets.rewriting import has_holder_data, issuer_pins, rewriting
@@ -21,7 +22,7 @@ from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgr
 from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, IssuedModel, card_model
 from kazashi.card_management.order import image_path
 from kazashi.card_management.relay import Relay, RelayFailed
-from kazashi.jpki.profile import Algorithm, CertificateType
+from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import CertificateState, Reason
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
@@ -29,7 +30,7 @@ from kazashi.pki.certificate_database import Issued
 from kazashi.pki.validity import SIGNATURE_AGE, card_end, certificate_end, renewal_opens
 from kazashi.resident_registry.municipality import MunicipalityCode
 from kazashi.resident_registry.resident import Resident
-from kazashi.world.clock import JST
+from kazashi.world.clock import JST, today
 from kazashi.world.home import World
 from kazashi.world.key_source import KeySource
 
@@ -126,7 +127,7 @@ class CardProduction:
     ) -> Iterator[tuple[CertificateType, date | None]]:
         """Yield the holder's certificate types, and the day from which each can be renewed; None for one that is
         issued now."""
-        day = self._world.clock.now().astimezone(JST).date()
+        day = today(self._world.clock)
         for kind in CertificateType:
             if kind is CertificateType.SIGNATURE and resident.birth.age_on(day) < SIGNATURE_AGE:
                 continue
@@ -148,7 +149,7 @@ class CardProduction:
         contents, about = read_image(image_path(self._world, name))
         if not has_holder_data(contents):
             return {}
-        return new_entries(contents, about, resident, self._world.clock.now().astimezone(JST).date())
+        return new_entries(contents, about, resident, today(self._world.clock))
 
     def _opens(self, kind: CertificateType, issued: Issued) -> date:
         """The first day on which a certificate can be renewed."""
@@ -237,7 +238,7 @@ class CardProduction:
 
     def key_source(self, model: IssuedModel) -> KeySource:
         """Return the source of the keys of a model's cards."""
-        return self._world.keys if model.profile.algorithm is Algorithm.RSA_2048 else self._world.p384_keys
+        return self._authorities[CertificateType.AUTHENTICATION].key_source(model.profile.algorithm)
 
     def _certified(
         self, case: IssuanceCase, kind: CertificateType, keys: dict[str, bytes], request: CertificateRequest,
@@ -274,8 +275,3 @@ _FILES = (
     (CertificateType.SIGNATURE, jpki.SIGNATURE_CERTIFICATE, jpki.SIGNATURE_KEY),
     (CertificateType.AUTHENTICATION, jpki.AUTHENTICATION_CERTIFICATE, jpki.AUTHENTICATION_KEY),
 )
-
-
-def unfilled(content: bytes) -> bytes:
-    """Return the certificate (DER) in a file's contents without the padding after it."""
-    return content[: int.from_bytes(content[2:4]) + 4]

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 from base64 import b64decode, b64encode
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any
 
 import cbor2
@@ -16,8 +15,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from kazashi.card_management.phone_application import PhoneRejected
 from kazashi.jpki.cose import decoded, sign1
 from kazashi.jpki.mdoc import DOCUMENT_TYPE, PresentationRequest, chosen, device_authentication, embedded
-from kazashi.world.atomic_file import make_directory, write_whole
+from kazashi.world.atomic_file import write_whole
 from kazashi.world.home import World
+from kazashi.world.process_lock import exclusive
 
 Issue = Callable[[Sequence[ec.EllipticCurvePublicKey]], list[bytes]]
 """Issues a document for each device key (`MdocIssuer.issue`)."""
@@ -34,7 +34,6 @@ class Wallet:
         """Make `count` device keys and get a document for each, in place of the phone's former documents."""
         keys = [ec.generate_private_key(ec.SECP256R1()) for _ in range(count)]
         documents = issue([key.public_key() for key in keys])
-        make_directory(self._path.parent, mode=0o700)
         with self._held():
             pairs = zip(map(_pkcs8, keys), documents, strict=True)
             self._write([{"key": _text(key), "document": _text(document), "used": 0} for key, document in pairs])
@@ -65,14 +64,8 @@ class Wallet:
         """Delete the documents and their keys."""
         self._path.unlink(missing_ok=True)
 
-    @contextmanager
-    def _held(self) -> Iterator[None]:
-        if not self._path.parent.exists():
-            yield
-            return
-        with self._path.with_suffix(".lock").open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
+    def _held(self) -> AbstractContextManager[None]:
+        return exclusive(self._path.with_suffix(".lock"))
 
     def _read(self) -> list[dict[str, Any]]:
         try:

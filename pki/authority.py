@@ -144,13 +144,14 @@ class Authority:
     def _new_key(self, name: str, algorithm: Algorithm) -> tuple[str, SigningKey, bytes]:
         keys = self.world.settings.keys
         if keys == SOFTWARE:
-            made = SoftwareKey(self._source(algorithm).take())
+            made = SoftwareKey(self.key_source(algorithm).take())
             return keys, made, made.pkcs8
         token = TokenKey(keys, self._label(name), algorithm)
         token.make()
         return keys, token, b""
 
-    def _source(self, algorithm: Algorithm) -> KeySource:
+    def key_source(self, algorithm: Algorithm) -> KeySource:
+        """Return the world's source of keys of an algorithm."""
         return self.world.keys if algorithm is Algorithm.RSA_2048 else self.world.p384_keys
 
     def _label(self, generation: str) -> str:
@@ -273,7 +274,7 @@ class Authority:
 
     def _new_responder(self, connection: sa.Connection, generation: Generation, now: datetime) -> dict[str, Any]:
         profile = generation.profile
-        key = SoftwareKey(self._source(profile.algorithm).take())
+        key = SoftwareKey(self.key_source(profile.algorithm).take())
         begin = max(generation.begins, now - _RESPONDER_LEAD)
         end = min(end_of_day(begin.astimezone(JST).date() + timedelta(days=RESPONDER_DAYS - 1)), generation.ends)
         serial = self._serials(connection, 1)[0]

@@ -120,7 +120,8 @@ class IntermediatePlatform:
         return IntermediateServer(self, self._world, owner)
 
     def answers(self, notifications: Sequence[Notification]) -> list[Copy | ProvisionOnHold | NetworkRejected]:
-        """Return the answers to requests, in the same order: a copy of the notified body's own, or why there is none.
+        """Return the answers to requests, in the same order: a copy of the notified body's own, or the reason why it has
+        none.
 
         A request that a person must check is put on hold until it is released.
         """

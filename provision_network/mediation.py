@@ -25,7 +25,7 @@ from kazashi.provision_network.terms import (
     own_body,
     text_of,
 )
-from kazashi.world.clock import JST, Clock
+from kazashi.world.clock import Clock, today
 from kazashi.world.outbox import Message, Send
 from kazashi.world.storage import Store
 
@@ -94,7 +94,7 @@ class Mediation:
             raise NetworkRejected("another-body", words)
         decision = self._ended.denial(connection, linkage, (ours, theirs))
         if decision is None:
-            day = self._clock.now().astimezone(JST).date()
+            day = today(self._clock)
             decision = self._ordinances.within(connection).decide(
                 purpose, day, consent=consent, requester_name=ours.name, provider_name=theirs.name, ordinary=ordinary
             )

@@ -93,8 +93,10 @@ class PortalPages(CardSite):
         return self._folder(person)
 
     def user_of(self, verdict: Verdict) -> User | Response:
-        """Return the user for a good verdict, or the page that explains why there is none. A signature certificate logs
-        in from a Juki card only."""
+        """Return the user for a good verdict, or the page that explains why nobody is logged in.
+
+        A signature certificate logs in from a Juki card only.
+        """
         certificate = verdict.certificate
         if certificate is not None and (certificate.kind is CertificateType.SIGNATURE) != (
             certificate.medium is Medium.JUKI
@@ -103,7 +105,7 @@ class PortalPages(CardSite):
         return super().user_of(verdict)
 
     def admit(self, user: User, verdict: Verdict, purpose: str) -> str | None:
-        """Return the folder of the card's holder, or set it up; None if there is none."""
+        """Return the folder of the card's holder, or set it up; None if they have no folder."""
         assert verdict.certificate is not None
         serial = verdict.certificate.serial
         try:

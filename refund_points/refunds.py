@@ -21,7 +21,7 @@ from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.ledger import PAID, PAYABLE
 from kazashi.refund_points.zengin import MOST_PAYMENTS, Account, Payment, payment_file
 from kazashi.relying_party.verify.attributes import FourAttributes
-from kazashi.world.clock import JST, epoch
+from kazashi.world.clock import epoch, today
 from kazashi.world.reasoned import ReasonedError
 from kazashi.world.storage import Position
 
@@ -422,7 +422,7 @@ class Refunds:
         return _application(row)
 
     def _file(self, applications: Sequence[RefundApplication]) -> bytes:
-        day = self.centre.clock.now().astimezone(JST).date()
+        day = today(self.centre.clock)
         payments = [Payment(one.account, one.yen, one.number) for one in applications]
         return payment_file(PAYER, PAYER_CODE, PAYER_ACCOUNT, day, payments)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.resident_registry.event import Event, FuriganaNotice, FuriganaRecorded, Lapse
+from kazashi.resident_registry.event import Event, Furigana, FuriganaNotice, FuriganaRecorded, Lapse
 from kazashi.resident_registry.name_event import FURIGANA_STARTS
 from kazashi.resident_registry.resident import JAPAN, Resident
 from kazashi.world.clock import JST, epoch, from_epoch, in_japan
@@ -70,9 +70,5 @@ class Deadlines:
 
 def consequence(what: str, resident: Resident) -> Event:
     """Return the event that the registry records when a deadline has passed."""
-    match what:
-        case "furigana-notice":
-            return FuriganaNotice(resident.name.kana)
-        case "furigana":
-            return FuriganaRecorded(resident.name.kana)
-    return Lapse(what)
+    of_reading = {FURIGANA_NOTICE: FuriganaNotice, Furigana.meets: FuriganaRecorded}.get(what)
+    return of_reading(resident.name.kana) if of_reading is not None else Lapse(what)

@@ -8,7 +8,7 @@ recorded ex officio (令和5年法律第48号 and its supplementary provisions).
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 from kazashi.resident_registry.event_base import Channel, Event
@@ -81,7 +81,7 @@ class FuriganaNotice(Event):
 
     def deadline(self, day: date) -> tuple[str, date]:
         """The last day to notify another reading."""
-        return "furigana", date.fromordinal(FURIGANA_RECORDED.toordinal() - 1)
+        return Furigana.meets, FURIGANA_RECORDED - timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)

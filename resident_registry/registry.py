@@ -379,8 +379,10 @@ class Registry:
             problem = f"the alias {taken!r} is already taken" if taken else "two residents have the same alias"
             raise EventRejected(RejectionReason.ALIAS, f"{problem}; choose another alias") from error
         if epoch(now) < epoch(in_japan(FURIGANA_STARTS)):
-            these = sa.select(self._person).where(self._person.c.record_code.in_(codes))
-            registered = ((row.person, self._load(row)) for row in connection.execute(these).all())
+            table = self._person.c
+            these = sa.select(table.record_code, table.person).where(table.record_code.in_(codes))
+            positions: dict[str, int] = {row.record_code: row.person for row in connection.execute(these)}
+            registered = ((positions[code], resident) for resident, code in zip(people, codes, strict=True))
             self._deadlines.announce_readings(connection, registered)
         for place, group in groupby(documents, key=itemgetter("municipality")):
             # Each document is sent as text, so that the nodes that only forward it need not parse it.

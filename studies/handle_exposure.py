@@ -8,12 +8,12 @@ from itertools import chain, groupby, permutations
 from typing import Any
 
 from kazashi.applets import jpki
+from kazashi.applets.applet import unfilled
 from kazashi.applets.install import load_card
 from kazashi.assembly import actors
 from kazashi.card.chip import Chip
 from kazashi.card.request import select, select_file
 from kazashi.card_management.order import card_names, image_path
-from kazashi.card_management.production import unfilled
 from kazashi.relying_party.verify.certificate import read_certificate
 from kazashi.studies.handle_index import StoredForm
 from kazashi.studies.handle_sightings import ScannedTable, Sightings

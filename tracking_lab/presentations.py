@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any
 
 import cbor2
@@ -38,15 +37,6 @@ def compare(one: bytes, other: bytes) -> list[CommonPart]:
             first, second = (cbor2.dumps(read(document), canonical=True) for document in documents)
             rows.append(CommonPart(name, own, first == second, len(first)))
         return rows
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise MalformedCbor(f"not a DeviceResponse: {error}") from error
-
-
-def handle(response: bytes) -> str:
-    """Return the identifier that a verifier can keep of a presentation: the SHA-256 of the device's key, in
-    hexadecimal. Raises MalformedCbor."""
-    try:
-        return sha256(cbor2.dumps(_device_key(_document(response)), canonical=True)).hexdigest()
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise MalformedCbor(f"not a DeviceResponse: {error}") from error
 

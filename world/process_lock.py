@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from kazashi.world.atomic_file import make_directory
+
 _POLL_SECONDS = 0.02
 _TRIES = 3
 
@@ -17,7 +19,7 @@ _TRIES = 3
 @contextmanager
 def exclusive(path: Path) -> Iterator[None]:
     """Hold a lock on a file, after waiting until no other process or thread holds it. Raises OSError."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    make_directory(path.parent, mode=0o700)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.reliability.durable import Acknowledge, DurableCommand, clock_of, require
 from kazashi.applets import jpki
+from kazashi.applets.applet import unfilled
 from kazashi.applets.install import load_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.chip import Chip
@@ -21,7 +22,6 @@ from kazashi.card.image import read_image
 from kazashi.card.request import change_reference_data, select, verify
 from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.order import card_names, image_path
-from kazashi.card_management.production import unfilled
 from kazashi.jpki.profile import CertificateType
 from kazashi.jpki.state import CertificateState
 from kazashi.pki.authority import FIRST_SERIAL, Authority

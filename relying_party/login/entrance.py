@@ -193,7 +193,7 @@ class CardSite(ABC):
         return self._with_session(RedirectResponse("/", 303), new_session)
 
     def user_of(self, verdict: Verdict) -> User | Response:
-        """Return the user for a good verdict, or the page that explains why there is none."""
+        """Return the user for a good verdict, or the page that explains why nobody is logged in."""
         if verdict.outcome is not Outcome.GOOD or verdict.certificate is None:
             return self.front(*explained(verdict), status=403)
         if verdict.certificate.medium not in self.media:

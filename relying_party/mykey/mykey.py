@@ -27,7 +27,7 @@ from kazashi.relying_party.mykey.stages import Feature, MyKeyStage, StageTable
 from kazashi.relying_party.verify.finding import Outcome
 from kazashi.relying_party.verify.linkage import Linkage, authentication_serials
 from kazashi.relying_party.verify.verdict import Verdict
-from kazashi.world.clock import JST
+from kazashi.world.clock import today
 from kazashi.world.event_log import event_table
 from kazashi.world.guesses import Guesses
 from kazashi.world.home import World
@@ -164,7 +164,7 @@ class MyKeyPlatform:
         # common. The second registration therefore finds the first, whichever certificates the two were made with.
         linked = self._linked(serial)
         with self.store.alone() as connection:
-            self._stages.check(connection, self._today, Feature.IDENTIFIER)
+            self._stages.check(connection, today(self._world.clock), Feature.IDENTIFIER)
             if (existing := self._of_serials(connection, linked)) is not None:
                 raise AlreadyRegistered(f"this person already has the MyKey ID {existing}; a person may have only one")
             candidates = [wish] if wish is not None else [self.propose() for _ in range(PROPOSALS)]
@@ -258,7 +258,7 @@ class MyKeyPlatform:
             raise MalformedIdentifier("a membership needs a service and a member number")
         try:
             with self.store.alone() as connection:
-                self._stages.check_service(connection, self._today, service)
+                self._stages.check_service(connection, today(self._world.clock), service)
                 identifier = self._identifier_of(connection, verdict)
                 connection.execute(
                     sa.insert(self._member),
@@ -289,7 +289,7 @@ class MyKeyPlatform:
         """Return the membership of a person whose card was read and whose PIN was verified. Raises
         CertificateNotAccepted and MyKeyRejected."""
         with self.store.reading() as connection:
-            self._stages.check_service(connection, self._today, service)
+            self._stages.check_service(connection, today(self._world.clock), service)
             return self._membership(connection, self._identifier_of(connection, verdict), service)
 
     def tap(self, verdict: Verdict, service: str) -> MyKeyEntry:
@@ -300,7 +300,7 @@ class MyKeyPlatform:
         """
         table = self._identifier.c
         with self.store.reading() as connection:
-            self._stages.check_service(connection, self._today, service)
+            self._stages.check_service(connection, today(self._world.clock), service)
             identifier = self._identifier_of(connection, verdict)
             digest = connection.scalar(sa.select(table.birth_digest).where(table.identifier == identifier))
             if digest is None:
@@ -346,10 +346,6 @@ class MyKeyPlatform:
     @property
     def _now(self) -> datetime:
         return self._world.clock.now()
-
-    @property
-    def _today(self) -> date:
-        return self._now.astimezone(JST).date()
 
     def exposure(self) -> dict[str, list[dict[str, Any]]]:
         """Return everything that the platform stores, by table: what a leak of its store would reveal."""

@@ -120,7 +120,7 @@ class MdocVerifier:
 
     `roots` are the trusted issuers' roots (DER). `status_list` returns the status list (CWT) at an address, or None.
     `take` removes the challenge with a nonce from the relying party's store, and returns when and for which response
-    address it was issued, or None if there is none: a nonce is valid for one response.
+    address it was issued, or None if the store does not have it: a nonce is valid for one response.
     """
 
     def __init__(

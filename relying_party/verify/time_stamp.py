@@ -15,12 +15,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
-from asn1crypto import cms, pem
+from asn1crypto import cms
 from asn1crypto import x509 as asn1_x509
 from pyhanko.sign.validation.generic_cms import validate_tst_signed_data
 from pyhanko.sign.validation.status import TimestampSignatureStatus
 from pyhanko_certvalidator import ValidationContext
 
+from kazashi.jpki.armor import der_in
 from kazashi.relying_party.verify.anchors import BadAnchor, certificate_files
 from kazashi.relying_party.verify.verdict import ProvenTime
 
@@ -107,8 +108,7 @@ class TimeStampAuthorities:
 
 def _read_root(path: Path) -> asn1_x509.Certificate:
     try:
-        data = path.read_bytes()
-        certificate = asn1_x509.Certificate.load(pem.unarmor(data)[2] if pem.detect(data) else data, strict=True)
+        certificate = asn1_x509.Certificate.load(der_in(path.read_bytes()), strict=True)
         certificate.native  # noqa: B018  # asn1crypto parses only what is read
     except (ValueError, TypeError) as error:
         raise BadAnchor(f"{path} is not a certificate: {error}") from error

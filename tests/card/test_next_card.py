@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from PIL import Image
 
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki, juki, next_card
+from kazashi.applets.applet import unfilled
 from kazashi.applets.install import load_card
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
@@ -81,7 +82,7 @@ def read(chip: Chip, fid: int) -> bytes:
 
 def public_key_in(chip: Chip, fid: int) -> ec.EllipticCurvePublicKey:
     content = read(chip, fid)
-    key = x509.load_der_x509_certificate(content[: int.from_bytes(content[2:4]) + 4]).public_key()
+    key = x509.load_der_x509_certificate(unfilled(content)).public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
     return key
 

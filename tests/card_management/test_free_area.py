@@ -18,7 +18,7 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.card import request
 from kazashi.card.chip import Chip
 from kazashi.card.identifiers import Aid
-from kazashi.card.image import DamagedImage, add_application, read_image, remove_application
+from kazashi.card.image import DamagedImage, ImageStore, add_application, read_image, remove_application
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource
 from tests.cli.program import InProcessProgram, Program, new_world
@@ -202,7 +202,8 @@ def test_a_kill_leaves_an_application_whole_or_absent_and_other_pins_as_they_wer
     chip.transmit(request.select(input_support.AID))
     assert chip.transmit(request.verify(input_support.PIN, b"0000")) == b"\x63\xc2"
     chip.power_off()
-    chip.card.store.close()  # type: ignore[attr-defined]
+    assert isinstance(chip.card.store, ImageStore)
+    chip.card.store.close()
     aid = RESIDENTS.application_id
     contents, text = RESIDENTS.contents(FILLED, "4321"), {text_name(aid): json.dumps({"definition": GOOD})}
     for load in (True, False):

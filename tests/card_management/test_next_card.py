@@ -16,9 +16,9 @@ from kazashi.applets.install import load_card, model_of
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import DamagedImage, ImageExists, read_image, write_image
-from kazashi.card_management.application import ApplicationRejected, ReissueReason
 from kazashi.card_management.case import CaseState
 from kazashi.card_management.consequence import CardState
+from kazashi.card_management.entitlement import ApplicationRejected, ReissueReason
 from kazashi.card_management.management import CardManagement
 from kazashi.card_management.models import NEXT_MODEL, card_model
 from kazashi.card_management.order import Order, image_path

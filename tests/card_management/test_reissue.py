@@ -11,9 +11,9 @@ import pytest
 from kazashi.assembly.counter import apply, visit
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
-from kazashi.card_management.application import ApplicationRejected, ReissueReason
 from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.consequence import CardState
+from kazashi.card_management.entitlement import ApplicationRejected, ReissueReason
 from kazashi.card_management.order import image_path
 from kazashi.card_management.production import RenewalRejected
 from kazashi.jpki.profile import CertificateType

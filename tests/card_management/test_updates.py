@@ -10,6 +10,7 @@ import pytest
 from asn1crypto import x509 as asn1_x509
 
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki
+from kazashi.applets.applet import unfilled
 from kazashi.applets.install import load_card
 from kazashi.assembly.counter import visit
 from kazashi.assembly.institutions import Institutions
@@ -22,7 +23,7 @@ from kazashi.card.tlv import parse
 from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.consequence import CardState
 from kazashi.card_management.order import image_path, usual_order
-from kazashi.card_management.production import RenewalRejected, unfilled
+from kazashi.card_management.production import RenewalRejected
 from kazashi.jpki.state import CertificateState
 from kazashi.resident_registry.event import (
     CardContinuation,

@@ -76,7 +76,7 @@ def test_unkind_script_is_valid_and_has_every_fault() -> None:
         ("faults: [{lost: reply, crash: 1 s}]", "exactly one of lost, twice, crash; this one has 2"),
         ("faults: [{when: {nth: 1}}]", "this one has 0"),
         ("faults: [{crash: soon}]", "'soon' is not a time"),
-        ("faults: [{crash: 1 s, when: {chance: 2}}]", "'2' is not a share"),
+        ("faults: [{crash: 1 s, when: {chance: 2}}]", "'2' is not a number from 0 to 1"),
         ("faults: [{crash: 1 s, when: {nth: 0}}]", "'0' is not a number from 1"),
         ("sessions: {each: 0}", "'0' is not a number from 1"),
         ("sessions: {every: 1}", "unknown key 'every'"),

@@ -179,10 +179,11 @@ def phone_of(program: Program, who: str, name: str) -> None:
 def test_one_life_yields_as_many_ids_as_linkage_is_cut(tmp_path: Path, follow: str, wanted: int) -> None:
     """A card, its renewal, a phone, and the card after a theft: one ID with linkage, and one for each without."""
     program = new_world(tmp_path / "w")
-    how, ids = ("--follow", follow), []
+    how: tuple[str, str] = ("--follow", follow)
+    ids: list[str] = []
 
     def registers(medium: str = "card") -> None:
-        done = program.run("mykey", "register", "hanako", "--medium", medium, *how, expect=None)  # type: ignore[arg-type]
+        done = program.run("mykey", "register", "hanako", "--medium", medium, *how, expect=None)
         if done.returncode:
             assert done.stderr.endswith("[already-registered]\n")
             assert program.run("mykey", "night", *how).stdout == "1 new certificates adopted\n"

@@ -10,6 +10,7 @@ import pytest
 from cryptography import x509
 
 from kazashi.applets import jpki
+from kazashi.applets.applet import unfilled
 from kazashi.applets.install import load_card
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
@@ -98,7 +99,7 @@ def test_opensc_shows_certificates_and_pins_and_takes_the_keys_for_rsa(
     output = tmp_path / "certificate.pem"
     run("pkcs15-tool", "--reader", reader, "--read-certificate", "1", "--output", str(output))
     content = read_image(town.world.cards / "taro.card")[0][jpki.AID].data[jpki.AUTHENTICATION_CERTIFICATE]
-    certificate = x509.load_der_x509_certificate(content[: int.from_bytes(content[2:4]) + 4])
+    certificate = x509.load_der_x509_certificate(unfilled(content))
     assert x509.load_pem_x509_certificate(output.read_bytes()) == certificate
     run("pkcs15-tool", "--reader", reader, "--verify-pin", "--auth-id", "01", "--pin", "1234")
     token = ("pkcs11-tool", "--module", pkcs11_module(), "--slot-index", "0", "--login", "--pin", "1234")

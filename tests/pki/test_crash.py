@@ -15,6 +15,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from benchmarks.reliability.town import serial_numbers
 from kazashi.applets import card_surface, input_support, jpki
+from kazashi.applets.applet import unfilled
 from kazashi.applets.pictures import ADDRESS_SIZE, text_picture
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.image import read_image
@@ -22,7 +23,6 @@ from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.entries import entries_in
 from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.card_management.order import image_path
-from kazashi.card_management.production import unfilled
 from kazashi.jpki.profile import CertificateType
 from kazashi.pki.authority import FIRST_SERIAL
 from kazashi.resident_registry.event import MoveWithin

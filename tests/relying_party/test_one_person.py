@@ -325,8 +325,11 @@ def _register(directory: Path, who: str, medium: Medium, barrier: Barrier | None
     linkage = direct_linkage(town, CALLER)
 
     class Waiting(Counting):
-        def certificates(self, *arguments: object, **named: object) -> list[LinkedCertificate]:
-            linked = super().certificates(*arguments, **named)  # type: ignore[arg-type]
+        def certificates(
+            self, kind: CertificateType, serial: int, follow: Follow = Follow.PERSON,
+            types: Sequence[CertificateType] = BOTH,
+        ) -> list[LinkedCertificate]:  # fmt: skip
+            linked = super().certificates(kind, serial, follow, types)
             if barrier is not None:
                 barrier.wait(LIMIT)
             if dies == "after the reply":

@@ -74,8 +74,8 @@ OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}"
 
 @contextmanager
 def connected(directory: Path, *connections: Sequence[bytes]) -> Iterator[JsonConnection]:
-    """A connection to a server that accepts `connections` in turn, and answers the requests on each with
-    these bytes. It ends a connection after its last answer."""
+    """A connection to a server that accepts `connections` one after the other, answers the requests on each with these
+    bytes, and ends each after its last answer."""
     authority = ServiceAuthority.begin("tills", NOW)
     context = server_context(authority.credentials("centre", NOW, host="localhost"), directory)
     with socket.create_server(("localhost", 0)) as listening:

@@ -11,6 +11,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 
 from kazashi.applets import jpki
+from kazashi.applets.applet import unfilled
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.phones import new_phone
@@ -51,8 +52,7 @@ def use_next_card(context: DemoContext) -> str:
     half = len(numbers) // 2
     signature.write_bytes(encode_dss_signature(int.from_bytes(numbers[:half]), int.from_bytes(numbers[half:])))
     message.write_bytes(_MESSAGE)
-    content = read_image(image)[0][jpki.AID].data[jpki.AUTHENTICATION_CERTIFICATE]
-    certificate.write_bytes(content[: int.from_bytes(content[2:4]) + 4])
+    certificate.write_bytes(unfilled(read_image(image)[0][jpki.AID].data[jpki.AUTHENTICATION_CERTIFICATE]))
     public.write_bytes(_run("openssl", "x509", "-inform", "DER", "-in", str(certificate), "-noout", "-pubkey"))
     _run("openssl", "dgst", "-sha384", "-verify", str(public), "-signature", str(signature), str(message))
     return f"a P-384 key signs with {len(numbers)} bytes; openssl verifies it"
@@ -61,14 +61,17 @@ def use_next_card(context: DemoContext) -> str:
 @contextmanager
 def _in_reader(context: DemoContext, name: str, image: Path) -> Iterator[None]:
     """Put another device into the reader, and then the demo's card again."""
+    _insert(context, name, image)
+    yield
+    _insert(context, "hanako", context.image)
+
+
+def _insert(context: DemoContext, name: str, image: Path) -> None:
     slot = context.host.slots[0]
-    for one, path in ((name, image), ("hanako", context.image)):
-        context.host.remove(slot)
-        context.host.insert(slot, one, path, Presentation())
-        if not slot.wait_until_powered(10):
-            raise StepFailed(f"pcscd did not detect {one} within 10 s")
-        if one == name:
-            yield
+    context.host.remove(slot)
+    context.host.insert(slot, name, image, Presentation())
+    if not slot.wait_until_powered(10):
+        raise StepFailed(f"pcscd did not detect {name} within 10 s")
 
 
 def _sent(context: DemoContext, *commands: bytes) -> list[bytes]:

@@ -138,9 +138,8 @@ def ca_issue(
     Writes the certificate as PEM. WHO is an alias, a resident record code or an individual number. For the keys of a
     card, use `kazashi card new`.
     """
-    from asn1crypto import pem
-
     from kazashi.assembly.errors import UsageError
+    from kazashi.jpki.armor import der_in
     from kazashi.jpki.profile import EMULATED, NEXT, CertificateType, Medium
     from kazashi.jpki.state import CertificateState
     from kazashi.pki.certificate import CertificateRequest
@@ -149,9 +148,8 @@ def ca_issue(
 
     institutions = institutions_of(context)
     resident = institutions.juki_net.j_lis.identity(institutions.resident(who).code)
-    data = request.read(1 << 16)
     try:
-        der = bytes(pem.unarmor(data)[2]) if pem.detect(data) else data
+        der = der_in(request.read(1 << 16))
     except ValueError as error:
         raise UsageError(f"the request is neither DER nor PEM: {error}") from error
     certificate_type, authority = _authority(institutions, kind)

@@ -20,11 +20,6 @@ def card() -> None:
     """Make, renew, show, insert and remove cards."""
 
 
-card.add_command(application)
-card.add_command(ordinance)
-card.add_command(licence)
-
-
 @card.command("new")
 @click.argument("resident", shell_complete=holders)
 @click.option("--name", help="The card's name (default: the resident's alias).")
@@ -42,8 +37,7 @@ card.add_command(licence)
 @click.pass_context
 def card_new(
     context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str,
-    photo: IO[bytes] | None,
-    model: str,
+    photo: IO[bytes] | None, model: str,
 ) -> Reply:  # fmt: skip
     """Issue a card to a resident.
 
@@ -215,7 +209,9 @@ def card_reset(context: click.Context, slot: str) -> Reply:
     return Reply(reply, f"{reply['card']} is in {reply['reader']} again")
 
 
-for command in (card_renew, card_update, card_order, card_reissue, card_history, relay):
+for command in (
+    card_renew, card_update, card_order, card_reissue, card_history, application, ordinance, licence, relay
+):  # fmt: skip
     card.add_command(command)
 
 
@@ -258,8 +254,7 @@ def made(
 
     make_card(
         institutions_of(context), name, resident or name, pin=pin, password=password, atr=atr, length_form=length_form,
-        photo=photo,
-        model=model,
+        photo=photo, model=model,
     )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ def card_reissue(
     The new card is delivered as with `kazashi card order`, with the PINs that CARD was issued with. CARD ends then, and
     its certificates are revoked.
     """
-    from kazashi.card_management.application import ReissueReason
+    from kazashi.card_management.entitlement import ReissueReason
     from kazashi.card_management.order import next_name
 
     institutions = institutions_of(context)

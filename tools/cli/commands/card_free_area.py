@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from kazashi.tools.cli.commands.completions import cards
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, new_world_of, replies, table
+from kazashi.tools.cli.commands.shared import Reply, day_of, institutions_of, new_world_of, replies, table, world_of
 
 if TYPE_CHECKING:
     from kazashi.applets.free_area import Definition
@@ -113,7 +112,7 @@ def ordinance_add(context: click.Context, municipality: str, what: str, in_force
     MUNICIPALITY is a code of five digits; WHAT is the application's name.
     """
     new_world_of(context)
-    code, day = _code(municipality), _day(context, in_force)
+    code, day = _code(municipality), day_of(in_force, world_of(context))
     use = institutions_of(context).counters.enact(code, what, day)
     return Reply(_row(use), f"{code} allows {what} from {day} on")
 
@@ -130,7 +129,7 @@ def ordinance_repeal(context: click.Context, municipality: str, what: str, on: s
     What was loaded before stays on the cards until it is removed.
     """
     institutions = institutions_of(context)
-    code, day = _code(municipality), _day(context, on)
+    code, day = _code(municipality), day_of(on, world_of(context))
     use = institutions.counters.repeal(code, what, day)
     return Reply(_row(use), f"{code} allows {what} until the day before {day}")
 
@@ -179,16 +178,3 @@ def _code(text: str) -> MunicipalityCode:
         return municipality(text).code
     except ValueError as error:
         raise UsageError(str(error)) from error
-
-
-def _day(context: click.Context, text: str | None) -> date:
-    from kazashi.assembly.errors import UsageError
-    from kazashi.tools.cli.commands.shared import world_of
-    from kazashi.world.clock import JST
-
-    if text is None:
-        return world_of(context).clock.now().astimezone(JST).date()
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not a date; write it like 2026-11-24") from error

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table, world_of
+from kazashi.tools.cli.commands.shared import Reply, day_of, institutions_of, parsed_day, replies, table, world_of
 from kazashi.tools.program import as_called
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from kazashi.assembly.institutions import Institutions
     from kazashi.relying_party.mykey.mykey import MyKeyPlatform
     from kazashi.relying_party.verify.verdict import Verdict
@@ -103,7 +101,7 @@ def mykey_enrol(
     """
     institutions, platform = _platform(context)
     enrolled = platform.enrol(
-        _verdict(institutions, who, medium), service, member_number, _day(birth) if birth else None
+        _verdict(institutions, who, medium), service, member_number, parsed_day(birth) if birth else None
     )
     click.echo(f"{enrolled.identifier} is {enrolled.member_number} at {enrolled.service}")
 
@@ -140,16 +138,14 @@ def mykey_night(context: click.Context, follow: str) -> None:
 @click.pass_context
 def mykey_stages(context: click.Context, on: str | None) -> Reply:
     """Show the three stages, and what the platform does on a day."""
-    from kazashi.world.clock import JST
-
     platform = _platform_alone(context)
-    day = _day(on) if on else world_of(context).clock.now().astimezone(JST).date()
-    rows = [
+    day = day_of(on, world_of(context))
+    rows: list[dict[str, Any]] = [
         {"stage": stage.number, "from": stage.begins.isoformat(), "reached": stage.begins <= day,
          "features": sorted(feature.value for feature in stage.features), "what": stage.words}
         for stage in platform.stages()
     ]  # fmt: skip
-    return Reply(rows, table([{**row, "features": ", ".join(row["features"])} for row in rows], ""))  # type: ignore[arg-type]
+    return Reply(rows, table([{**row, "features": ", ".join(row["features"])} for row in rows], ""))
 
 
 @mykey.command("stage")
@@ -158,7 +154,7 @@ def mykey_stages(context: click.Context, on: str | None) -> Reply:
 @click.pass_context
 def mykey_stage(context: click.Context, number: int, begins: str) -> None:
     """Let a stage begin on another day."""
-    stage = _platform_alone(context).begin_stage(number, _day(begins))
+    stage = _platform_alone(context).begin_stage(number, parsed_day(begins))
     click.echo(f"stage {stage.number} ({stage.words}) begins on {stage.begins}")
 
 
@@ -214,17 +210,6 @@ def _verdict(institutions: Institutions, who: str, medium: str) -> Verdict:
     from kazashi.jpki.profile import Medium
 
     return card_verdict(institutions, who, Medium(medium))
-
-
-def _day(text: str) -> date:
-    from datetime import date
-
-    from kazashi.assembly.errors import UsageError
-
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not a date; write it like 1988-04-17") from error
 
 
 def _platform_alone(context: click.Context) -> MyKeyPlatform:

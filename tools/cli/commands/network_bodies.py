@@ -8,16 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.network_shared import (
-    day_of,
-    file_argument,
-    network_of,
-    parsed_day,
-    people_of,
-    text_in,
-    wait_option,
-)
-from kazashi.tools.cli.commands.shared import Reply, replies, table
+from kazashi.tools.cli.commands.network_shared import file_argument, network_of, people_of, text_in, wait_option
+from kazashi.tools.cli.commands.shared import Reply, day_of, parsed_day, replies, table
 
 if TYPE_CHECKING:
     from kazashi.assembly.network import Network
@@ -272,7 +264,7 @@ def assessment_draft(context: click.Context, body: str, kind: str) -> Reply:
     from kazashi.assembly.network_bodies import kinds
     from kazashi.provision_network.assessments import sample_assessment
 
-    today = day_of(None, network_of(context))
+    today = day_of(None, network_of(context).world)
     if kind not in kinds():
         raise UsageError(f"no affair of the table has a body of the kind {kind!r}; the kinds are {', '.join(kinds())}")
     text = sample_assessment(body, kind, today).document()

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.network_shared import day_of, day_option, network_of, text_in
-from kazashi.tools.cli.commands.shared import Reply, gathered, replies, table
+from kazashi.tools.cli.commands.network_shared import day_option, network_of, text_in
+from kazashi.tools.cli.commands.shared import Reply, day_of, gathered, replies, table
 
 if TYPE_CHECKING:
     from kazashi.provision_network.rules import LimitingOrdinance, OrdinanceAffair
@@ -71,7 +71,7 @@ def ordinance_add(context: click.Context, file: Path | None, on: str | None, ent
         raise UsageError(f"these options are missing: {', '.join(missing)}")
     kinds = {one.name: one.kind for one in network.core.members.institutions()}
     affairs = filings(text_in(file) if file else json.dumps(entered), kinds)
-    filed = network.core.ordinances.file(affairs, day_of(on, network))
+    filed = network.core.ordinances.file(affairs, day_of(on, network.world))
     network.carry()
     rows = [_row(one) for one in filed]
     return Reply(rows, table(rows, "nothing was filed"))
@@ -85,7 +85,7 @@ def ordinance_add(context: click.Context, file: Path | None, on: str | None, ent
 def ordinance_publish(context: click.Context, identifier: str, on: str | None) -> Reply:
     """Publish an affair that was filed."""
     network = network_of(context)
-    affair = network.core.ordinances.publish(identifier, day_of(on, network))
+    affair = network.core.ordinances.publish(identifier, day_of(on, network.world))
     network.carry()
     return Reply(_row(affair), f"{identifier} is published on {affair.published}")
 
@@ -101,7 +101,7 @@ def ordinance_withdraw(context: click.Context, identifier: str, on: str | None) 
     From that day the network no longer links for it.
     """
     network = network_of(context)
-    affair = network.core.ordinances.withdraw(identifier, day_of(on, network))
+    affair = network.core.ordinances.withdraw(identifier, day_of(on, network.world))
     network.carry()
     return Reply(_row(affair), f"{identifier} is withdrawn on {affair.withdrawn}")
 
@@ -117,7 +117,7 @@ def ordinance_list(context: click.Context, published: bool, as_csv: bool) -> Rep
     Each has the days on which it was filed, published and withdrawn, and the conditions that it does not meet today.
     """
     network = network_of(context)
-    today, rules = day_of(None, network), network.core.ordinances.rules()
+    today, rules = day_of(None, network.world), network.core.ordinances.rules()
     if published:
         rows: list[dict[str, Any]] = [dict(row) for row in rules.published(today)]
     else:
@@ -150,7 +150,7 @@ def limit_add(context: click.Context, provider: str, item: str, on: str | None) 
 
     network = network_of(context)
     network.member(provider)
-    added = LimitingOrdinance(provider, item, day_of(on, network))
+    added = LimitingOrdinance(provider, item, day_of(on, network.world))
     network.core.ordinances.limit(added)
     return Reply(_limit_row(added), f"{provider} limits {item} from the day after {added.notified}")
 

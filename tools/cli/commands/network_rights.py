@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.network_shared import day_of, day_option, network_of
-from kazashi.tools.cli.commands.shared import Reply, replies, table
+from kazashi.tools.cli.commands.network_shared import day_option, network_of
+from kazashi.tools.cli.commands.shared import Reply, day_of, replies, table
 
 if TYPE_CHECKING:
     from kazashi.provision_network.body_registers import Entrustment, RegisteredRequest
@@ -91,7 +91,7 @@ def request_add(
 
     network = network_of(context)
     network.member(body)
-    person, day = network.institutions.registry.find(who), day_of(on, network)
+    person, day = network.institutions.registry.find(who), day_of(on, network.world)
     added = NetworkRights(network).receive(body, person, PersonRequest[_KINDS[kind]], item, content, day)
     return Reply(_row(added, day), f"request {added.number} must be decided by {added.deadline}")
 
@@ -115,7 +115,7 @@ def request_decide(
     from kazashi.assembly.network_rights import NetworkRights
 
     network = network_of(context)
-    day = day_of(on, network)
+    day = day_of(on, network.world)
     decided = NetworkRights(network).decide(body, number, day, reason, granted=outcome == "granted")
     row = {**_row(decided.request, day), "disclosed": decided.disclosed}
     shown = "".join(f"\n{item}: {content}" for item, content in decided.disclosed.items())
@@ -134,7 +134,7 @@ def request_list(context: click.Context, body: str | None) -> Reply:
     from kazashi.assembly.network_rights import NetworkRights
 
     network = network_of(context)
-    today = day_of(None, network)
+    today = day_of(None, network.world)
     rows = [_row(one, today) for one in NetworkRights(network).registers.requests(body)]
     return Reply(rows, table(rows, "there are no requests"))
 
@@ -160,7 +160,7 @@ def entrust_add(context: click.Context, body: str, party: str, contract: str, on
 
     network = network_of(context)
     network.member(body)
-    added = NetworkRights(network).registers.entrust(body, party, contract, day_of(on, network))
+    added = NetworkRights(network).registers.entrust(body, party, contract, day_of(on, network.world))
     return Reply(_entrusted(added), f"{party} may use systems of {body}; see: kazashi network system add --for")
 
 
@@ -178,7 +178,7 @@ def entrust_end(context: click.Context, body: str, party: str, on: str | None) -
     from kazashi.assembly.network_rights import NetworkRights
 
     network = network_of(context)
-    ended = NetworkRights(network).end_entrustment(body, party, day_of(on, network))
+    ended = NetworkRights(network).end_entrustment(body, party, day_of(on, network.world))
     return Reply(_entrusted(ended), f"{party} no longer uses systems of {body}")
 
 
@@ -207,7 +207,7 @@ def inspect(context: click.Context, body: str) -> Reply:
     from kazashi.assembly.network_rights import NetworkRights
 
     network = network_of(context)
-    seen = NetworkRights(network).inspected(body, day_of(None, network))
+    seen = NetworkRights(network).inspected(body, day_of(None, network.world))
     assessed = seen["assessment"]
     lines = [f"{body} ({seen['kind']}){': ' + seen['lacks'] if seen['lacks'] else ''}",
              "no impact assessment" if assessed is None

@@ -11,8 +11,6 @@ import click
 from kazashi.tools.cli.commands.shared import institutions_of
 
 if TYPE_CHECKING:
-    from datetime import date
-
     from kazashi.assembly.network import Network
 
 wait_option = click.option("--wait", "seconds", type=click.FloatRange(0, 600), default=10.0, show_default=True,
@@ -41,25 +39,6 @@ def text_in(file: Path) -> str:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not a text in UTF-8 (byte {error.start})") from error
-
-
-def day_of(text: str | None, network: Network) -> date:
-    """Return a day that was given as text, or today in the world. Raises UsageError."""
-    from kazashi.world.clock import today
-
-    return today(network.world.clock) if text is None else parsed_day(text)
-
-
-def parsed_day(text: str) -> date:
-    """Parse a day. Raises UsageError."""
-    from datetime import date
-
-    from kazashi.assembly.errors import UsageError
-
-    try:
-        return date.fromisoformat(text)
-    except ValueError as error:
-        raise UsageError(f"{text!r} is not a date; write it like 2026-11-24") from error
 
 
 def people_of(network: Network, who: tuple[str, ...], file: Path | None) -> list[Any]:

@@ -11,6 +11,7 @@ from kazashi.tools.cli.commands.shared import (
     Reply,
     agent_option,
     new_world_of,
+    parsed_day,
     port_option,
     replies,
     services_option,
@@ -462,7 +463,6 @@ def points_simulate(
     exit status is 1 if a point is neither in the ledger exactly once nor listed as waiting or refused.
     """
     import tempfile
-    from datetime import date
 
     from kazashi.assembly.errors import UsageError
     from kazashi.studies.points_day import simulate, steps
@@ -471,10 +471,7 @@ def points_simulate(
     from kazashi.world.settings import Settings, check_no_secrets
 
     check_no_secrets(storage, "--storage", "put the password into ~/.pgpass or PGPASSWORD")
-    try:
-        when = date.fromisoformat(day)
-    except ValueError as error:
-        raise UsageError(f"{day!r} is not a date; write it like 2026-11-24") from error
+    when = parsed_day(day)
     if keep is not None and keep.exists() and any(keep.iterdir()):
         raise UsageError(f"{keep} is not empty; name a new directory")
     with tempfile.TemporaryDirectory(prefix="kazashi-") as directory:

@@ -172,12 +172,14 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
     from kazashi.resident_registry.import_file import documents_in
     from kazashi.resident_registry.unusual_text import unusual_texts
 
-    unusual: dict[int, str] = {}
+    unusual, first = 0, ""
 
     def documents() -> Iterator[tuple[int, dict[str, Any]]]:
+        nonlocal unusual, first
         for number, document in documents_in(spool):
             if isinstance(document, dict) and (texts := unusual_texts(document)):
-                unusual[number] = texts[0]
+                unusual += 1
+                first = first or f"line {number}: {texts[0]}"
             yield number, document
 
     new_world_of(context)
@@ -195,10 +197,7 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
         with progress("messages to Juki-Net", waiting):
             institutions.settle()
     if unusual:
-        first = min(unusual)
-        click.echo(
-            f"kazashi: {len(unusual)} with unusual texts; the first is on line {first}: {unusual[first]}", err=True
-        )
+        click.echo(f"kazashi: {unusual} with unusual texts; the first is on {first}", err=True)
     return Reply({"registered": count}, f"{count} resident{'' if count == 1 else 's'} registered")
 
 

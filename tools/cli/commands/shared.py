@@ -20,6 +20,8 @@ from kazashi.web.ports import AGENT, AUTHORITIES, Port
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
+    from datetime import date
+
     from kazashi.assembly.institutions import Institutions
     from kazashi.world.home import World
 
@@ -181,3 +183,22 @@ def progress(words: str, total: int | None) -> Iterator[Any]:
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(words, total=total)
         yield lambda done, **changes: bar.update(task, completed=done, **changes)
+
+
+def day_of(text: str | None, world: World) -> date:
+    """Return a day that was given as text, or today in the world. Raises UsageError."""
+    from kazashi.world.clock import today
+
+    return today(world.clock) if text is None else parsed_day(text)
+
+
+def parsed_day(text: str) -> date:
+    """Parse a day. Raises UsageError."""
+    from datetime import date
+
+    from kazashi.assembly.errors import UsageError
+
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(f"{text!r} is not a date; write it like 2026-11-24") from error

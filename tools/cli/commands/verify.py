@@ -220,10 +220,10 @@ def _published(context: click.Context) -> Path:
 
 
 def _der(data: bytes) -> bytes:
-    from asn1crypto import pem
+    from kazashi.jpki.armor import der_in
 
     try:
-        return bytes(pem.unarmor(data)[2]) if pem.detect(data) else data
+        return der_in(data)
     except ValueError:
         return data  # not a certificate; the verdict will say so
 

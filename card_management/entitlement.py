@@ -1,4 +1,4 @@
-"""Applications for cards: who may have which card when, and how long it takes to make."""
+"""Who may have which card when, and how long it takes to make."""
 
 from __future__ import annotations
 
