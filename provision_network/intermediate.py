@@ -120,8 +120,7 @@ class IntermediatePlatform:
         return IntermediateServer(self, self._world, owner)
 
     def answers(self, notifications: Sequence[Notification]) -> list[Copy | ProvisionOnHold | NetworkRejected]:
-        """Return the answers to requests, in the same order: a copy of the notified body's own, or the reason why it has
-        none.
+        """Return the answers to requests, in the same order: a copy of the notified body's own, or the rejection.
 
         A request that a person must check is put on hold until it is released.
         """

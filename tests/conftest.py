@@ -102,7 +102,10 @@ def in_memory(factory: pytest.TempPathFactory, name: str) -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def keys() -> SharedKeySource:
-    return SharedKeySource([generate() for _ in range(13)])
+    source = SharedKeySource([generate() for _ in range(13)])
+    # A process that is killed must not have taken the keys that its successor takes: the loss of one would not be seen.
+    os.register_at_fork(after_in_child=source.take)
+    return source
 
 
 @pytest.fixture(scope="session")
