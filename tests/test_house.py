@@ -36,7 +36,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "applets": {"card"},
     "resident_registry": {"world"},
     "web": {"world"},
-    "reader_bridge": _CARD,
+    "reader_bridge": _CARD | {"world"},
     "pki": {"world", "web", "jpki", "resident_registry"},
     "relying_party": _GROUND,
     "card_management": {*_CARD, *_GROUND, "resident_registry", "pki"},
