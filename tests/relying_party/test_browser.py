@@ -147,6 +147,7 @@ def stopped_before_the_end(page: Page, stack: Stack) -> str:
     answer(page, PIN)
     while not handles:
         page.wait_for_event("requestfailed")
+    page.goto("about:blank")  # Chromium loads a page again that failed, and would end the login itself
     page.unroute(re.compile(r".*/end/.*"))
     return handles[0]
 
