@@ -139,7 +139,7 @@ def stopped_before_the_end(page: Page, stack: Stack) -> str:
 
     def intercept(route: Route) -> None:
         handles.append(route.request.url)
-        route.abort()
+        route.abort("aborted")  # after another error, Chromium loads the page again and would end the login itself
 
     page.route(re.compile(r".*/end/.*"), intercept)
     page.goto(stack.site)
@@ -147,7 +147,6 @@ def stopped_before_the_end(page: Page, stack: Stack) -> str:
     answer(page, PIN)
     while not handles:
         page.wait_for_event("requestfailed")
-    page.goto("about:blank")  # Chromium loads a page again that failed, and would end the login itself
     page.unroute(re.compile(r".*/end/.*"))
     return handles[0]
 
