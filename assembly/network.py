@@ -33,7 +33,7 @@ from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.membership import Institution
 from kazashi.provision_network.municipal import NumberLinkageServer
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME
-from kazashi.provision_network.rules import Purpose, Row, table_of_affairs
+from kazashi.provision_network.tables import Purpose, Row, table_of_affairs
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRejected
 from kazashi.resident_registry.resident import ResidencyStatus, Resident
 from kazashi.web.mutual_tls import Credentials
@@ -232,8 +232,10 @@ class Network:
                 if name not in known:
                     connect(self.core, interface, name, kind, self.now())
         own = {name for group in bodies.values() for name, _ in group}
+        affairs = {(one.law, one.affair) for one in self.core.ordinances.rules().purposes()}
         for body in self.core.members.institutions():
-            if body.name in own and body.unassessed(self.now()):
+            of_earlier_table = body.assessment is not None and not body.assessment.affairs <= affairs
+            if body.name in own and (body.unassessed(self.now()) or of_earlier_table):
                 made_up = sample_assessment(body.name, body.kind, today(self.world.clock))
                 version = 1 if body.assessment is None else body.assessment.version + 1
                 self.core.members.assess(replace(made_up, version=version))
@@ -354,8 +356,11 @@ def allowance_questions(body: str = "") -> list[tuple[Purpose, str]]:
 
 
 def affair(item: str) -> Row:
-    """The row for the child allowance and an item in the table of affairs."""
-    return next(row for row in table_of_affairs() if row.number == "74" and row.purpose.item == item)
+    """The row for the child allowance and an item in the table of affairs: 74 for taxes, 75 for pensions."""
+    provider = PENSION if item == PENSION_ITEM else MUNICIPALITY
+    wanted = (MUNICIPALITY, provider, item)
+    return next(row for row in table_of_affairs() if row.number in ("74", "75")
+                and (row.purpose.requester, row.purpose.provider, row.purpose.item) == wanted)  # fmt: skip
 
 
 def _name(person: Resident) -> str:

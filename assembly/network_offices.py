@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 MUNICIPALITY, PENSION = "市町村長", "日本年金機構"
 MUNICIPAL, NATIONAL = "municipal", "pension"
-TAX_ITEM, PENSION_ITEM = "地方税関係情報", "年金保険関係情報"
+TAX_ITEM, PENSION_ITEM = "地方税関係情報", "年金給付関係情報"
 TAX_OFFICE, PENSION_OFFICE = "税務", "年金"
 NEIGHBOUR, FARTHER_NEIGHBOUR = "13103", "13104"
 """The municipality (港区) in which all people are assumed to have lived before, so that it has their tax data; and that

@@ -10,7 +10,8 @@ from kazashi.assembly.network_bodies import NetworkBodies
 from kazashi.provision_network.asking import OutgoingRequest
 from kazashi.provision_network.intermediate import Received
 from kazashi.provision_network.membership import Institution
-from kazashi.provision_network.rules import Purpose, RuleBook
+from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import NetworkRejected, own_body
 from kazashi.resident_registry.resident import Resident
 

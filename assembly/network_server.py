@@ -14,7 +14,8 @@ from kazashi.provision_network.core import Core
 from kazashi.provision_network.core_http import core_application, core_runner
 from kazashi.provision_network.interface_http import interface_application, interface_runner
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.rules import RuleBook, table_of_affairs
+from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.tables import table_of_affairs
 from kazashi.provision_network.terms import CORE
 from kazashi.web import ports
 from kazashi.web.mutual_tls import Credentials, serving

@@ -25,7 +25,8 @@ from kazashi.assembly.network_server import core_of
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, SoftwareCipher
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.rules import RuleBook, table_of_affairs
+from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.tables import table_of_affairs
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource, generate

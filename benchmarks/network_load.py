@@ -16,7 +16,7 @@ from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.message_http import SYSTEM
-from kazashi.provision_network.rules import Purpose, table_of_affairs
+from kazashi.provision_network.tables import Purpose, table_of_affairs
 from kazashi.provision_network.terms import CORE
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.web.mutual_tls import Credentials, JsonConnection
@@ -63,7 +63,7 @@ def start(world: World, towns: int, people: int, platforms: int = 2) -> Load:
     core = core_of(world)
     table = table_of_affairs()
     tax = next(row.purpose for row in table if (row.number, row.purpose.provider) == ("74", MUNICIPALITY))
-    pension = next(row.purpose for row in table if (row.number, row.purpose.provider) == ("74", PENSION))
+    pension = next(row.purpose for row in table if (row.number, row.purpose.provider) == ("75", PENSION))
     names = [f"架空{number}市" for number in range(towns)]
     behind = {f"platform{place}": names[place::platforms] for place in range(platforms)} | {"pension": [PENSION]}
     ports: list[int] = []

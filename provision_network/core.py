@@ -13,7 +13,17 @@ from kazashi.provision_network.assessments import sample_assessment, store_asses
 from kazashi.provision_network.business_systems import BusinessSystems
 from kazashi.provision_network.code_issuance import CodeIssuance
 from kazashi.provision_network.codes import BlockCipher, Coder, ForeignCode, SoftwareCipher, TokenCipher
-from kazashi.provision_network.core_store import ACTOR, IMPACT_ASSESSMENT, INBOX, METADATA, OUTBOX, SECRETS, log, to_2
+from kazashi.provision_network.core_store import (
+    ACTOR,
+    IMPACT_ASSESSMENT,
+    INBOX,
+    METADATA,
+    OUTBOX,
+    SECRETS,
+    log,
+    ordinances_are_accepted,
+    to_2,
+)
 from kazashi.provision_network.corrections import Corrections
 from kazashi.provision_network.ended_codes import EndedCodes
 from kazashi.provision_network.mediation import Context, Handler, Mediation
@@ -43,7 +53,7 @@ class Core:
     def __init__(self, world: World, rules: RuleBook) -> None:
         """Open or create the core's store. Raises TokenUnavailable if the keys are in a token that is not available."""
         self._clock: Clock = world.clock
-        self.store = world.store(ACTOR, METADATA, [to_2, _assessments_become_documents])
+        self.store = world.store(ACTOR, METADATA, [to_2, _assessments_become_documents, ordinances_are_accepted])
         self.authority, cipher = _begin(world, self.store)
         coder = Coder(cipher)
         self.members = Membership(self.store, world.clock, self.authority)

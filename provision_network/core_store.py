@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from kazashi.provision_network.rules import Purpose
+from kazashi.provision_network.tables import Purpose
 from kazashi.world.event_log import event_table
 from kazashi.world.outbox import Inbox, Outbox
 from kazashi.world.secret import Secrets
@@ -125,8 +125,8 @@ CORRECTION_NOTICE = sa.Table(
     sa.Column("told_at", sa.BigInteger, nullable=False),
 )  # fmt: skip
 
-STATED_CONDITIONS = ("same_purpose", "similar_content", "nearly_same_items")
-"""The conditions that a filing states. The others follow from what was done on which day."""
+ORDINANCE_ACTS = ("filed", "accepted", "published", "withdrawn")
+"""What is done with an affair by ordinance; each has its day."""
 
 ORDINANCE_AFFAIR = sa.Table(
     "ordinance_affair", METADATA,
@@ -135,8 +135,8 @@ ORDINANCE_AFFAIR = sa.Table(
     sa.Column("body", sa.Text, nullable=False),
     *(sa.Column(name, sa.Text, nullable=False) for name in Purpose.__slots__),
     sa.Column("like", sa.Text, nullable=False),
-    *(sa.Column(name, sa.Boolean, nullable=False) for name in STATED_CONDITIONS),
-    *(sa.Column(name, sa.Text) for name in ("filed", "published", "withdrawn")),
+    sa.Column("field", sa.Text, nullable=False),
+    *(sa.Column(name, sa.Text) for name in ORDINANCE_ACTS),
 )  # fmt: skip
 
 LIMITING_ORDINANCE = sa.Table(
@@ -155,3 +155,19 @@ ORDINANCE_VERSION = sa.Table(
 
 def to_2(_: sa.Connection) -> None:
     """Migrate to version 2, of which only a table is new. An older program would accept codes that have ended."""
+
+
+def ordinances_are_accepted(connection: sa.Connection) -> None:
+    """Migrate to version 4, in which the Commission accepts an affair by ordinance. Before, a filing said itself that
+    it met the conditions; one that said so and was published counts as accepted on that day."""
+    table = ORDINANCE_AFFAIR
+    if not sa.inspect(connection).has_table(table.name):
+        return
+    rows = connection.execute(sa.text(f"SELECT * FROM {table.name} ORDER BY position")).mappings().all()
+    connection.execute(sa.text(f"DROP TABLE {table.name}"))
+    table.create(connection)
+    for row in rows:
+        met = row["same_purpose"] and row["similar_content"] and row["nearly_same_items"]
+        kept = {column.name: row[column.name] for column in table.columns if column.name in row}
+        accepted = row["published"] if met else None
+        connection.execute(sa.insert(table), {**kept, "field": "その他これらに類する事務", "accepted": accepted})

@@ -41,7 +41,7 @@ from kazashi.provision_network.message_http import (
     json_of,
     messages_of,
 )
-from kazashi.provision_network.rules import Purpose
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, text_of
 from kazashi.web.health import Health
 from kazashi.web.mutual_tls import Peer

@@ -18,7 +18,7 @@ from kazashi.provision_network.codes import ForeignCode, InstitutionCode
 from kazashi.provision_network.interface_store import BODY, INBOX, METADATA, OUTBOX, log, store_name
 from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer, PersonAtBody
 from kazashi.provision_network.neighbours import Neighbours
-from kazashi.provision_network.rules import table_of_affairs
+from kazashi.provision_network.tables import printed_table
 from kazashi.provision_network.terms import CORE, NetworkRejected, number_of, text_of
 from kazashi.world.home import World
 from kazashi.world.outbox import Message, Send
@@ -179,4 +179,4 @@ class InterfaceSystem:
 
 @lru_cache(maxsize=1)
 def _items_of_the_table() -> frozenset[str]:
-    return frozenset(row.purpose.item for row in table_of_affairs())
+    return frozenset(row.purpose.item for row in printed_table())

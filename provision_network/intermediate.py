@@ -30,6 +30,7 @@ from kazashi.provision_network.intermediate_store import (
     RELEASED,
     SEALING_KEY,
     WITHHELD,
+    items_as_published,
     log,
 )
 from kazashi.provision_network.sealing import new_key, public_part, sealed, unsealed
@@ -113,7 +114,7 @@ class IntermediatePlatform:
     def __init__(self, world: World, name: str = "municipal") -> None:
         self._world = world
         self.name = name
-        self.store = world.store(store_name(name), METADATA)
+        self.store = world.store(store_name(name), METADATA, [items_as_published])
 
     def server(self, owner: str) -> IntermediateServer:
         """Return the server of one body: the only access to its copies."""

@@ -70,3 +70,10 @@ RELEASED = Statement(sa.select(_held.released).where(_held.owner == _owner, _hel
 CODES_OF = Statement(sa.select(_person.address_number, _person.code).where(
     _person.owner == _owner, _person.address_number.in_(sa.bindparam("as", expanding=True))
 ))  # fmt: skip
+
+
+def items_as_published(connection: sa.Connection) -> None:
+    """Migrate to version 2: the item about pensions has the name that it has in the published table of affairs."""
+    former, published = "年金保険関係情報", "年金給付関係情報"
+    for table in (COPY, RECEIVED):
+        connection.execute(sa.update(table).where(table.c.item == former).values(item=published))

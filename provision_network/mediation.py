@@ -14,7 +14,8 @@ from kazashi.provision_network.ended_codes import EndedCodes
 from kazashi.provision_network.membership import Members, Membership
 from kazashi.provision_network.ordinances import OrdinanceRegister
 from kazashi.provision_network.provision_records import ProvisionRecords
-from kazashi.provision_network.rules import Decision, Purpose
+from kazashi.provision_network.rules import Decision
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import (
     OWN_INFORMATION,
     PORTAL_KIND,

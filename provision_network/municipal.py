@@ -31,10 +31,12 @@ from kazashi.provision_network.asking import OutgoingRequest
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import Received
-from kazashi.provision_network.rules import Purpose
+from kazashi.provision_network.rules import OrdinanceAffair
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import J_LIS, NetworkRejected
 from kazashi.provision_network.uses import Deed, Use, decide_use
 from kazashi.resident_registry.number import IndividualNumber
+from kazashi.world.clock import today
 from kazashi.world.home import World
 from kazashi.world.outbox import Message
 from kazashi.world.rng import secure_random
@@ -264,13 +266,15 @@ class AddressSystem:
             raise NetworkRejected("not-tied", f"{business} {local_number} is not linked to anybody at {self.body}")
         return _written(position)
 
-    def search(self, number: IndividualNumber, use: Use) -> str | None:
+    def search(
+        self, number: IndividualNumber, use: Use, ordinances: Iterable[OrdinanceAffair] = ()
+    ) -> str | None:  # fmt: skip
         """Return a person's address number by the individual number, or None.
 
-        The use must be allowed by article 9, and the search is logged. Raises NetworkRejected if the use is not
-        allowed.
+        The use must be allowed by article 9, and the search is logged. `ordinances` are those that the body has filed.
+        Raises NetworkRejected if the use is not allowed.
         """
-        decision = decide_use(use)
+        decision = decide_use(use, today(self._world.clock), ordinances)
         if not decision.allowed or use.deed is not Deed.SEARCH:
             raise NetworkRejected("no-basis", decision.words if not decision.allowed else "the use is not a search")
         table = ADDRESSEE

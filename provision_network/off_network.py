@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from kazashi.provision_network.law_versions import NETWORK_IN_LAW, ProvisionItem, version_on
 from kazashi.provision_network.provisions import (
     IN_FORCE,
     PersonField,
@@ -21,7 +22,7 @@ from kazashi.provision_network.provisions import (
 )
 from kazashi.provision_network.rules import Decision
 from kazashi.provision_network.terms import NetworkRejected
-from kazashi.world.clock import epoch, from_epoch
+from kazashi.world.clock import epoch, from_epoch, today
 from kazashi.world.home import World
 from kazashi.world.storage import Position
 
@@ -35,7 +36,7 @@ _GIVEN = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("provider", sa.Text, nullable=False),
     sa.Column("receiver", sa.Text, nullable=False),
-    sa.Column("item", sa.Integer, nullable=False),
+    sa.Column("item", sa.Text, nullable=False),
     sa.Column("handle", sa.Text, nullable=False),
     sa.Column("what", sa.Text, nullable=False),
     sa.Column("rule", sa.Text, nullable=False),
@@ -55,7 +56,7 @@ class Given:
     at: datetime
     provider: str
     receiver: str
-    item: int
+    item: ProvisionItem
     handle: PersonField
     what: str
     rule: str
@@ -69,19 +70,16 @@ class OffNetwork:
     def __init__(self, world: World, policy: Policy = IN_FORCE) -> None:
         self._world = world
         self._policy = policy
-        self.store = world.store(ACTOR, _METADATA)
+        self.store = world.store(ACTOR, _METADATA, [_items_have_names])
 
-    def give(
-        self, provider: str, receiver: str, provision: Provision, what: str,
-        handle: PersonField = PersonField.INDIVIDUAL_NUMBER,
-    ) -> Decision:  # fmt: skip
+    def give(self, provider: str, receiver: str, provision: Provision, what: str) -> Decision:
         """Provide information if the law allows it, and log it in either case. Raises NetworkRejected if the law does
         not allow it."""
-        decision = decide_provision(provision, self._policy)
+        decision = decide_provision(provision, today(self._world.clock), self._policy)
         facts = {name: getattr(value, "value", value) for name, value in asdict(provision).items() if value}
         row = {
-            "at": epoch(self._world.clock.now()), "provider": provider, "receiver": receiver, "item": provision.item,
-            "handle": handle.value, "what": what, "rule": decision.rule,
+            "at": epoch(self._world.clock.now()), "provider": provider, "receiver": receiver, "what": what,
+            "item": provision.item.value, "handle": provision.handle.value, "rule": decision.rule,
             "denial": "" if decision.denial is None else decision.denial.value,
             "facts": json.dumps(facts, ensure_ascii=False),
         }  # fmt: skip
@@ -98,8 +96,8 @@ class OffNetwork:
             query = query.where(_GIVEN.c.provider == provider)
         with self.store.reading() as connection:
             return [
-                Given(row.position, from_epoch(row.at), row.provider, row.receiver, row.item, PersonField(row.handle),
-                      row.what, row.rule, row.denial, json.loads(row.facts))
+                Given(row.position, from_epoch(row.at), row.provider, row.receiver, ProvisionItem(row.item),
+                      PersonField(row.handle), row.what, row.rule, row.denial, json.loads(row.facts))
                 for row in connection.execute(query)
             ]  # fmt: skip
 
@@ -118,3 +116,20 @@ def hidden_share(records: int, given: list[Given]) -> float:
     """Return the share of all exchanges that a person cannot see in the portal (experiment X19 of the tracking lab)."""
     hidden = sum(not line.denial for line in given)
     return hidden / (records + hidden) if records + hidden else 0.0
+
+
+def _items_have_names(connection: sa.Connection) -> None:
+    """Migrate to version 2: an item has its name in place of its number in the law of 2017, also in the facts."""
+    if not sa.inspect(connection).has_table(_GIVEN.name):
+        return
+    rows = connection.execute(sa.text(f"SELECT * FROM {_GIVEN.name} ORDER BY position")).mappings().all()
+    connection.execute(sa.text(f"DROP TABLE {_GIVEN.name}"))
+    _GIVEN.create(connection)
+    version = version_on(NETWORK_IN_LAW)
+    for row in rows:
+        found = version.item(row["item"]) if version is not None else None
+        item = ProvisionItem.COMMISSION_RULE if found is None else found
+        facts = {**json.loads(row["facts"]), "item": item.value, "handle": row["handle"]}
+        connection.execute(
+            sa.insert(_GIVEN), {**row, "item": item.value, "facts": json.dumps(facts, ensure_ascii=False)}
+        )

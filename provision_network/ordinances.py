@@ -1,8 +1,8 @@
 """The Commission's register of affairs by ordinance (独自利用事務の届出) and of limiting ordinances (限定条例), in the
 core's store.
 
-An affair is filed, then published, and can be withdrawn; each act has its day. What was read is cached until something
-has changed, also by another process.
+An affair is filed, accepted by the Commission, then published, and can be withdrawn; each act has its day. What was
+read is cached until something has changed, also by another process.
 """
 
 from __future__ import annotations
@@ -17,14 +17,21 @@ import sqlalchemy as sa
 from kazashi.provision_network.core_store import (
     INTERFACE_SYSTEM,
     LIMITING_ORDINANCE,
+    ORDINANCE_ACTS,
     ORDINANCE_AFFAIR,
     ORDINANCE_VERSION,
     OUTBOX,
-    STATED_CONDITIONS,
     log,
 )
-from kazashi.provision_network.documents import DocumentRejected, flag_of, parsed, word_of
-from kazashi.provision_network.rules import LimitingOrdinance, OrdinanceAffair, Purpose, RuleBook
+from kazashi.provision_network.documents import DocumentRejected, parsed, word_of
+from kazashi.provision_network.rules import (
+    LOCAL_GOVERNMENTS,
+    ORDINANCE_FIELDS,
+    LimitingOrdinance,
+    OrdinanceAffair,
+    RuleBook,
+)
+from kazashi.provision_network.tables import Purpose, denied_purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.world.clock import Clock
 from kazashi.world.statement import Statement
@@ -50,10 +57,10 @@ def _filing(entry: Any, kinds: dict[str, str]) -> OrdinanceAffair:
         raise DocumentRejected(f"{body} is not on the network")
     names = ("law", "affair", "provider", "item")
     purpose = Purpose(requester=kinds[body], **{name: word_of(entry, name) for name in names})
-    same, similar, nearly = (flag_of(entry, name) for name in STATED_CONDITIONS)
-    return OrdinanceAffair(
-        word_of(entry, "identifier"), body, purpose, word_of(entry, "like"), same, similar, nearly
-    )  # fmt: skip
+    field = word_of(entry, "field")
+    if field not in ORDINANCE_FIELDS:
+        raise DocumentRejected(f"field must be one of those of 番号法9条2項: {', '.join(ORDINANCE_FIELDS)}")
+    return OrdinanceAffair(word_of(entry, "identifier"), body, purpose, word_of(entry, "like"), field)
 
 
 class OrdinanceRegister:
@@ -94,42 +101,56 @@ class OrdinanceRegister:
             self._changed(connection, "affairs filed", {"identifiers": [affair.identifier for affair in filed]})
         return filed
 
-    def publish(self, identifier: str, on: date) -> OrdinanceAffair:
-        """Publish an affair that was filed. Raises NetworkRejected if it was published or withdrawn before."""
+    def accept(self, identifier: str, on: date) -> OrdinanceAffair:
+        """Record that the Commission accepts an affair: its purpose and its content are those of the row that it is
+        like. Raises NetworkRejected if that was recorded before, or the affair was withdrawn."""
         with self._store.alone() as connection:
-            affair = _affair_of(connection, identifier)
-            if affair.withdrawn is not None:
-                raise NetworkRejected("withdrawn", f"{identifier} was withdrawn on {affair.withdrawn}")
-            if affair.published is not None:
-                raise NetworkRejected("published", f"{identifier} was published on {affair.published} already")
+            return self._act(connection, _pending(connection, identifier, "accepted"), "accepted", on)
+
+    def publish(self, identifier: str, on: date) -> OrdinanceAffair:
+        """Publish an affair that was accepted. Raises NetworkRejected if it was not, or was published or withdrawn
+        before."""
+        with self._store.alone() as connection:
+            affair = _pending(connection, identifier, "published")
+            if affair.accepted is None:
+                raise NetworkRejected("not-accepted", f"the Commission has not accepted {identifier}")
             return self._act(connection, affair, "published", on)
 
     def withdraw(self, identifier: str, on: date) -> OrdinanceAffair:
-        """Withdraw an affair, published or not. Raises NetworkRejected if it was withdrawn before."""
+        """Withdraw an affair, published or not; so does the Commission with one that it does not accept. Raises
+        NetworkRejected if it was withdrawn before."""
         with self._store.alone() as connection:
-            affair = _affair_of(connection, identifier)
-            if affair.withdrawn is not None:
-                raise NetworkRejected("withdrawn", f"{identifier} was withdrawn on {affair.withdrawn} already")
-            return self._act(connection, affair, "withdrawn", on)
+            return self._act(connection, _pending(connection, identifier, "withdrawn"), "withdrawn", on)
 
     def _file(self, connection: sa.Connection, affair: OrdinanceAffair, on: date) -> OrdinanceAffair:
+        if affair.purpose.requester not in LOCAL_GOVERNMENTS:
+            words = f"{affair.body} is a {affair.purpose.requester}, and makes no ordinances; only local governments do"
+            raise NetworkRejected("no-ordinances", words)
         if affair.like not in {row.number for row in self._statutory.rows}:
             raise NetworkRejected("unknown-row", f"the table of affairs has no row {affair.like} for it to be like")
         if affair.purpose in {row.purpose for row in self._statutory.rows}:
             raise NetworkRejected("statutory-affair", f"{affair.purpose.affair} is in the table and needs no ordinance")
+        if denied := denied_purpose(f"{affair.purpose.law} {affair.purpose.affair}"):
+            raise NetworkRejected("denied-purpose", f"the number must not serve {denied}")
+        if "range_of_items" in self._statutory.missing(affair, on):
+            words = f"row {affair.like} has no {affair.purpose.item} of {affair.purpose.provider}"
+            raise NetworkRejected("out-of-range", words)
         same = sa.select(_affair_columns.position).where(_affair_columns.identifier == affair.identifier)
         if connection.scalar(same) is not None:
             raise NetworkRejected("ordinance-exists", f"{affair.identifier} was filed already")
-        filed = replace(affair, filed=on, published=None, withdrawn=None)
+        if (other := _overlapping(connection, affair)) is not None:
+            raise NetworkRejected(
+                "ordinance-overlaps", f"{other} of {affair.body} has the same affair and item already"
+            )
+        filed = replace(affair, filed=on, accepted=None, published=None, withdrawn=None)
         connection.execute(sa.insert(ORDINANCE_AFFAIR), {
-            "identifier": filed.identifier, "body": filed.body, "like": filed.like, "filed": on.isoformat(),
-            **{name: getattr(filed.purpose, name) for name in Purpose.__slots__},
-            **{name: getattr(filed, name) for name in STATED_CONDITIONS},
+            "identifier": filed.identifier, "body": filed.body, "like": filed.like, "field": filed.field,
+            "filed": on.isoformat(), **{name: getattr(filed.purpose, name) for name in Purpose.__slots__},
         })  # fmt: skip
         return filed
 
     def _act(self, connection: sa.Connection, affair: OrdinanceAffair, act: str, on: date) -> OrdinanceAffair:
-        earlier = [day for day in (affair.filed, affair.published) if day is not None]
+        earlier = [day for day in (affair.filed, affair.accepted, affair.published) if day is not None]
         if on < max(earlier):
             raise NetworkRejected("wrong-order", f"{affair.identifier} cannot be {act} before {max(earlier)}")
         this = _affair_columns.identifier == affair.identifier
@@ -189,11 +210,29 @@ def _affair_of(connection: sa.Connection, identifier: str) -> OrdinanceAffair:
     return _affair(row)
 
 
+def _pending(connection: sa.Connection, identifier: str, act: str) -> OrdinanceAffair:
+    """The affair, if that act can still be done. Raises NetworkRejected."""
+    affair = _affair_of(connection, identifier)
+    if affair.withdrawn is not None:
+        raise NetworkRejected("withdrawn", f"{identifier} was withdrawn on {affair.withdrawn}")
+    if (day := getattr(affair, act)) is not None:
+        raise NetworkRejected(act, f"{identifier} was {act} on {day} already")
+    return affair
+
+
+def _overlapping(connection: sa.Connection, affair: OrdinanceAffair) -> str | None:
+    """The identifier of another affair of the body that has the same purpose and was not withdrawn."""
+    same = [getattr(_affair_columns, name) == getattr(affair.purpose, name) for name in Purpose.__slots__]
+    own = (_affair_columns.body == affair.body) & _affair_columns.withdrawn.is_(None)
+    found: str | None = connection.scalar(sa.select(_affair_columns.identifier).where(own, *same))
+    return found
+
+
 def _affair(row: Any) -> OrdinanceAffair:
+    days = (getattr(row, act) for act in ORDINANCE_ACTS)
     return OrdinanceAffair(
-        row.identifier, row.body, Purpose(*(getattr(row, name) for name in Purpose.__slots__)), row.like,
-        *(getattr(row, name) for name in STATED_CONDITIONS),
-        *(None if day is None else date.fromisoformat(day) for day in (row.filed, row.published, row.withdrawn)),
+        row.identifier, row.body, Purpose(*(getattr(row, name) for name in Purpose.__slots__)), row.like, row.field,
+        *(None if day is None else date.fromisoformat(day) for day in days),
     )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from kazashi.jpki.serial_number import serial_text
 from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.portal import Look, OwnInformation, Portal
 from kazashi.provision_network.portal_store import SESSIONS
-from kazashi.provision_network.rules import table_of_affairs
+from kazashi.provision_network.tables import printed_table
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.relying_party.login.entrance import NOT_THIS_MEDIUM, CardSite, Entrance
 from kazashi.relying_party.platform.platform import User
@@ -140,7 +140,7 @@ class PortalPages(CardSite):
         return _PAGES.page(
             "my_page.html", status=status, trouble=trouble, own=own, records=records, unavailable=unavailable,
             looks=looks[-_MOST_LOOKS:], providers=self._portal.providers(),
-            items=sorted({row.purpose.item for row in table_of_affairs()}), outcomes=_OUTCOMES, stages=_STAGES,
+            items=sorted({row.purpose.item for row in printed_table()}), outcomes=_OUTCOMES, stages=_STAGES,
             not_shown=NOT_SHOWN,
         )  # fmt: skip
 

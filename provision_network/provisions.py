@@ -1,25 +1,20 @@
-"""Who may provide specific personal information to whom (番号法19条): a closed list of fifteen items.
+"""Who may provide specific personal information to whom (番号法19条): a closed list of items.
 
-Items 7 and 8 are for the network and are decided by its rules. The others go outside the network, and the portal does
-not show them. Item numbers are those of the law of 2015; the law of 2013 has no item 8, and the later items have a
-number that is one lower.
+The two items for the network are decided by its rules. The others go outside the network, and the portal does not show
+them. What the law makes a matter of fact is data here (which purposes are denied, which information is tax data, which
+law obliges a person to report), and not something that the asker may state.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from enum import Enum
-from functools import lru_cache
 
-from kazashi.provision_network.rules import Decision, Denial, read_table
-
-
-class Law(Enum):
-    """A version of the Number Act."""
-
-    OF_2013 = "2013"
-    OF_2015 = "2015"
+from kazashi.provision_network.law_versions import NUMBERS_USED, RENUMBERED, ProvisionItem, version_on
+from kazashi.provision_network.rules import LOCAL_GOVERNMENTS, Decision, Denial, not_known
+from kazashi.provision_network.tables import TAX_ITEM, cabinet_order, denied_purpose, obliges_to_report
 
 
 class PersonField(Enum):
@@ -52,6 +47,7 @@ class Party(Enum):
     DEPOSITORY = "振替機関・口座管理機関"
     ISSUER = "株式・社債の発行者"
     COMMISSION = "個人情報保護委員会"
+    MINISTER = "機構を監督する大臣"
     INVESTIGATOR = "議院・裁判所・捜査機関等"
     ENTRUSTED = "受託者・承継者"
     ANYBODY = "その他の者"
@@ -67,24 +63,33 @@ class Inquiry(Enum):
 
 
 INVESTIGATIONS = ("国会の調査", "裁判手続", "裁判の執行", "刑事事件の捜査", "租税犯則事件の調査", "会計検査院の検査")
-"""The purposes named in 19条13号 itself; the others are in the cabinet order."""
+"""The purposes that the item for investigations names itself; the others are in the cabinet order."""
 
 COMMISSION_RULES = {
     1: "行政書士法の検査", 2: "税理士法の調査", 3: "社会保険労務士法の調査", 4: "条例による不服の諮問",
 }  # fmt: skip
-"""The purposes added by the Commission's rule no. 1 of 2015 (19条15号)."""
+"""The purposes added by the Commission's rule no. 1 of 2015."""
+
+TAXES_PURPOSE = "国税・地方税の賦課徴収"
+REGISTRATION_ACT_PURPOSE = "住民基本台帳法30条の6第1項"
 
 
 @dataclass(frozen=True, slots=True)
 class Provision:
-    """A provision outside the network. `item` is the item of article 19 on which it is based. The other fields are the
-    facts that the item requires; a field is empty if there is no such fact."""
+    """A provision outside the network, under an item of article 19, for a purpose.
 
-    item: int
+    `handle` is the identifier that the information has, and `information` its name in the table of affairs, if it is
+    there. The other fields are the facts that the item requires, or None or empty: `law` is the law of the receiver's
+    affair, `order` a matter of the cabinet order, `rule` a purpose of the Commission's rule.
+    """
+
+    item: ProvisionItem
     sender: Party
     receiver: Party
     purpose: str = ""
-    specific: bool = True
+    handle: PersonField = PersonField.INDIVIDUAL_NUMBER
+    information: str = ""
+    law: str = ""
     contract: str = ""
     ordinance: str = ""
     same_government: bool = False
@@ -112,61 +117,71 @@ class OnLine(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """The choices that the law leaves open. `secrecy_clearance` is a purpose that a cabinet order could add in the
-    future. `on_line` is the ordinance of the sender."""
+    """The choices that the law leaves open. `on_line` is the ordinance of the sender."""
 
-    law: Law = Law.OF_2015
-    secrecy_clearance: bool = False
     on_line: OnLine = OnLine.FORBIDDEN_UNLESS
 
 
 IN_FORCE = Policy()
-SECRECY_CLEARANCE = "特定秘密保護法の適性評価"
+_NETWORK = (ProvisionItem.NETWORK, ProvisionItem.NETWORK_ORDINANCE)
 
 
-@lru_cache(maxsize=1)
-def cabinet_order() -> dict[int, str]:
-    """Return the 26 matters of the cabinet order's table (番号法施行令26条, 別表), by number."""
-    return {int(line["number"]): line["matter"] for line in read_table("cabinet_order.csv", ("number", "matter"))}
-
-
-def portal_shows(item: int) -> bool:
+def portal_shows(item: ProvisionItem) -> bool:
     """Return whether the portal shows provisions under that item: it only shows those over the network."""
     return item in _NETWORK
 
 
-def commission_inspects(item: int) -> bool:
+def commission_inspects(item: ProvisionItem) -> bool:
     """Return whether the Commission may inspect provisions under that item: all but those to investigators (36条)."""
-    return item != _INVESTIGATORS
+    return item is not ProvisionItem.INVESTIGATION
 
 
-def decide_provision(provision: Provision, policy: Policy = IN_FORCE) -> Decision:
-    """Decide whether information may be provided outside the network, and under which item.
+def decide_provision(provision: Provision, on: date, policy: Policy = IN_FORCE) -> Decision:
+    """Decide whether information may be provided outside the network on a day, and under which item.
 
     The law does not apply to information that is not related to the individual number.
     """
-    if not provision.specific:
+    if not is_specific({provision.handle}):
         return Decision("番号法 does not concern it", None, "ordinary personal information: other laws apply")
-    if provision.item in _NETWORK:
-        return Decision("", Denial.NETWORK_ONLY, f"19条{provision.item}号 only allows provision over the network")
-    unmet_condition = _ITEMS.get(provision.item)
-    if unmet_condition is None:
-        return Decision("", Denial.NO_BASIS, f"article 19 has no item {provision.item}")
-    unmet = unmet_condition(provision, policy) or _on_line(provision, policy)
+    version = version_on(on)
+    if version is None:
+        return not_known(on)
+    item = provision.item
+    number = version.number(item)
+    if number is None:
+        return Decision("", Denial.NOT_IN_FORCE, f"the law of {version.name} has no item for {item.value}")
+    if on < NUMBERS_USED:
+        return Decision("", Denial.NOT_IN_FORCE, f"individual numbers are not used before {NUMBERS_USED}")
+    cited = f"19条{number}号"
+    if item in _NETWORK:
+        return Decision("", Denial.NETWORK_ONLY, f"{cited} only allows provision over the network")
+    if not provision.purpose:
+        return Decision("", Denial.UNKNOWN_PURPOSE, "a provision needs a purpose")
+    if denied := denied_purpose(provision.purpose):
+        return Decision("", Denial.DENIED_PURPOSE, f"the number must not serve {denied}")
+    if item is ProvisionItem.INVESTIGATION and provision.order is not None and on >= RENUMBERED:
+        return Decision("", Denial.NOT_KNOWN, f"the cabinet order's table of {on} is not known here, only that of 2016")
+    unmet = _ITEMS[item](provision) or _on_line(provision, policy)
     if unmet:
-        return Decision("", Denial.NO_BASIS, unmet)
-    return Decision(f"番号法19条{numbered(provision.item, policy.law)}号", None, "the item's conditions are met")
+        return Decision("", Denial.NO_BASIS, f"{cited}: {unmet}")
+    if secrecy := _tax_secrecy(provision):
+        return Decision("", Denial.TAX_SECRECY, secrecy)
+    return Decision(version.cite(item), None, "the item's conditions are met")
 
 
-def numbered(item: int, law: Law) -> int:
-    """Return the number of an item in a version of the law."""
-    return item if law is Law.OF_2015 or item < 8 else item - 1
-
-
-_NETWORK = (7, 8)
-_INVESTIGATORS = 13
 _TAX = {Party.TAX_AGENCY, Party.PREFECTURE, Party.MUNICIPALITY}
 _USERS = {Party.IMPLEMENTER, Party.MUNICIPALITY, Party.PREFECTURE, Party.TAX_AGENCY}
+_NEEDS_SECRECY = (ProvisionItem.SAME_GOVERNMENT, ProvisionItem.PROTECTION)
+"""Items under which a local government could pass tax data on to those who do not assess taxes."""
+
+
+def _tax_secrecy(provision: Provision) -> str:
+    """Why tax data must not be passed on (地方税法22条), or an empty text."""
+    secret = provision.information == TAX_ITEM and provision.item in _NEEDS_SECRECY
+    if not secret or provision.consent or obliges_to_report(provision.law):
+        return ""
+    law = provision.law or "an affair without a law"
+    return f"{law} does not oblige the person to report, so tax data need the person's consent (地方税法22条)"
 
 
 def _on_line(provision: Provision, policy: Policy) -> str:
@@ -181,62 +196,69 @@ def _unless(met: bool, condition: str) -> str:
     return "" if met else condition
 
 
-def _investigators(provision: Provision, policy: Policy) -> str:
+def _investigators(provision: Provision) -> str:
     if provision.receiver is not Party.INVESTIGATOR:
-        return "19条13号: only to the Diet, courts, investigators and similar bodies"
+        return "only to the Diet, courts, investigators and similar bodies"
     if provision.inquiry is Inquiry.IMMIGRATION_28:
         return "an inquiry under 入管法28条 is not an investigation of a criminal case"
     named = provision.purpose in INVESTIGATIONS or provision.inquiry is Inquiry.CRIMINAL_PROCEDURE_197
-    ordered = provision.order in cabinet_order()
-    cleared = provision.purpose == SECRECY_CLEARANCE and policy.secrecy_clearance
-    if not (named or ordered or cleared):
-        purpose = provision.purpose or "an empty purpose"
-        return f"{purpose} is neither in 19条13号 nor in the cabinet order's table of 26 matters"
+    if not (named or provision.order in cabinet_order()):
+        return f"{provision.purpose} is neither in the law nor in the cabinet order's table of 26 matters"
     return _unless(
         bool(provision.case and provision.reason and provision.approved_by),
-        "19条13号: a case, a written reason and a person's approval are needed; nothing of this is automatic",
+        "a case, a written reason and a person's approval are needed; nothing of this is automatic",
     )
 
 
-_ITEMS: dict[int, Callable[[Provision, Policy], str]] = {
-    1: lambda p, _: _unless(
+_Item = ProvisionItem
+_ITEMS: dict[ProvisionItem, Callable[[Provision], str]] = {
+    _Item.TO_PERSON: lambda p: _unless(
         p.sender in _USERS and p.receiver in (Party.PERSON, Party.AGENT, Party.RELATED),
-        "19条1号: from a body that uses the number to the person, an agent or a number-related affair",
+        "from a body that uses the number to the person, an agent or a number-related affair",
     ),
-    2: lambda p, _: _unless(
+    _Item.RELATED_AFFAIR: lambda p: _unless(
         p.sender is Party.RELATED and p.receiver in _USERS | {Party.RELATED},
-        "19条2号: from a number-related affair, as far as the affair needs it",
+        "from a number-related affair, as far as the affair needs it",
     ),
-    3: lambda p, _: _unless(
+    _Item.BY_PERSON: lambda p: _unless(
         p.sender in (Party.PERSON, Party.AGENT) and p.receiver in _USERS | {Party.RELATED} and p.identity_checked,
-        "19条3号: from the person or an agent, after an identity check (16条)",
+        "from the person or an agent, after an identity check (16条)",
     ),
-    4: lambda p, _: _unless(
-        p.sender is Party.J_LIS and p.receiver in _USERS, "19条4号: from J-LIS to a body that uses the number"
+    _Item.NEW_EMPLOYER: lambda p: _unless(
+        p.sender is Party.RELATED and p.receiver is Party.RELATED and p.consent,
+        "from a former employer to the next one, with the employee's consent",
     ),
-    5: lambda p, _: _unless(
-        bool(p.contract) and p.receiver is Party.ENTRUSTED, "19条5号: entrustment or succession, with a contract"
+    _Item.J_LIS: lambda p: _unless(
+        p.sender is Party.J_LIS and p.receiver in _USERS, "from J-LIS to a body that uses the number"
     ),
-    6: lambda p, _: _unless(
-        p.sender in (Party.MUNICIPALITY, Party.PREFECTURE, Party.J_LIS) and p.purpose == "住民基本台帳法30条の6第1項",
-        "19条6号: as the Basic Resident Registration Act requires",
+    _Item.ENTRUSTMENT: lambda p: _unless(
+        bool(p.contract) and p.receiver is Party.ENTRUSTED, "entrustment or succession, with a contract"
     ),
-    9: lambda p, _: _unless(
-        p.sender in _TAX and p.receiver in _TAX and p.purpose == "国税・地方税の賦課徴収",
-        "19条9号: between tax authorities, for taxes",
+    _Item.REGISTRATION_ACT: lambda p: _unless(
+        p.sender in (Party.MUNICIPALITY, Party.PREFECTURE, Party.J_LIS) and p.purpose == REGISTRATION_ACT_PURPOSE,
+        "as the Basic Resident Registration Act requires",
     ),
-    10: lambda p, _: _unless(
-        p.same_government and bool(p.ordinance), "19条10号: to another organ of the same government, by its ordinance"
+    _Item.TAXES: lambda p: _unless(
+        p.sender in _TAX and p.receiver in _TAX and p.purpose == TAXES_PURPOSE,
+        "between tax authorities, for taxes",
     ),
-    11: lambda p, _: _unless(
+    _Item.SAME_GOVERNMENT: lambda p: _unless(
+        p.same_government and p.sender.value in LOCAL_GOVERNMENTS and bool(p.ordinance),
+        "to another organ of the same local government, by its ordinance",
+    ),
+    _Item.BOOK_ENTRY: lambda p: _unless(
         p.sender is Party.DEPOSITORY and p.receiver in (Party.DEPOSITORY, Party.ISSUER),
-        "19条11号: between depositories, or to issuers, of book-entry shares and bonds",
+        "between depositories, or to issuers, of book-entry shares and bonds",
     ),
-    12: lambda p, _: _unless(p.receiver is Party.COMMISSION, "19条12号: to the Commission, at its request"),
-    _INVESTIGATORS: _investigators,
-    14: lambda p, _: _unless(
+    _Item.COMMISSION: lambda p: _unless(p.receiver is Party.COMMISSION, "to the Commission, at its request"),
+    _Item.MINISTER: lambda p: _unless(
+        p.sender is Party.J_LIS and p.receiver is Party.MINISTER,
+        "from J-LIS to the Minister, at the Minister's request",
+    ),
+    _Item.INVESTIGATION: _investigators,
+    _Item.PROTECTION: lambda p: _unless(
         p.danger and (p.consent or p.hard_to_obtain),
-        "19条14号: life, body or property in danger, with consent or if consent is hard to obtain",
+        "life, body or property in danger, with consent or if consent is hard to obtain",
     ),
-    15: lambda p, _: _unless(p.rule in COMMISSION_RULES, "19条15号: as a rule of the Commission specifies"),
+    _Item.COMMISSION_RULE: lambda p: _unless(p.rule in COMMISSION_RULES, "as a rule of the Commission specifies"),
 }

@@ -1,21 +1,31 @@
 """Who may request what from whom: the network's rules as data, and decisions that name the rule they are based on.
 
-A request is a tuple of requester, affair, provider and item. It is allowed if and only if that tuple is in a table in
-force on that day (番号法19条7号, 別表第二), or is an affair by ordinance that meets all five conditions (19条8号).
-Nothing else counts: neither the person's consent nor anybody's discretion changes a decision under 19条7号.
+A request is a tuple of requester, affair, provider and item. It is allowed if and only if that tuple is in the table of
+the version of the law in force on that day (別表第二, later a ministerial order), or is an affair by ordinance that
+meets all conditions. Nothing else counts: neither the person's consent nor anybody's discretion changes such a
+decision, except for tax data, which need consent if the law of the affair does not oblige the person to report them.
 """
 
 from __future__ import annotations
 
-import csv
+import re
 from collections.abc import Iterable, Mapping
 from copy import copy
 from dataclasses import dataclass, fields
 from datetime import date
 from enum import Enum
-from importlib.resources import files
 
-STATUTE, ORDINANCE = "番号法19条7号", "番号法19条8号"
+from kazashi.provision_network.law_versions import (
+    BY_ORDER,
+    LINKED_BY_ORDINANCE,
+    NETWORK_IN_LAW,
+    NETWORK_STARTS,
+    VERSIONS,
+    LawVersion,
+    ProvisionItem,
+    version_on,
+)
+from kazashi.provision_network.tables import TAX_ITEM, Purpose, Row, denied_purpose, kinds_of, obliges_to_report
 
 
 class Denial(Enum):
@@ -26,11 +36,16 @@ class Denial(Enum):
     NOT_LISTED = "not-listed"
     """The affair is known, but not with this requester, provider and item."""
     NOT_IN_FORCE = "not-in-force"
-    """The affair is not in force yet, or the law of that time does not allow linkage by ordinance."""
+    """There is no network yet, or the law of that time does not allow linkage by ordinance."""
+    NOT_KNOWN = "not-known-here"
+    """The law of that day is not known here."""
+    DENIED_PURPOSE = "denied-purpose"
+    """The number must not serve such a purpose under any item, such as recruiting for the self-defence forces."""
     CONDITIONS = "conditions"
     """An affair by ordinance does not meet all conditions."""
     TAX_SECRECY = "tax-secrecy"
-    """Tax data are not provided for an affair by ordinance without consent (地方税法22条)."""
+    """Tax data are not provided without consent, unless the law of the affair obliges the person to report them
+    (地方税法22条)."""
     LIMITED = "limited"
     """The provider's own ordinance limits what it provides, and the Commission was notified beforehand."""
     ORDINARY = "ordinary-information"
@@ -39,7 +54,7 @@ class Denial(Enum):
     NO_BASIS = "no-basis"
     """No clause of the closed lists (番号法9条, 19条) applies, or a condition is not met; the text says which."""
     NETWORK_ONLY = "network-only"
-    """What 19条7号 and 8号 allow may only be provided over the network."""
+    """What the items for the network allow may only be provided over the network."""
     NO_LONGER_HERE = "no-longer-here"
     """The person is no longer registered at the requester or the provider; their code there has ended."""
 
@@ -56,20 +71,10 @@ _PENALTIES = {Denial.TAX_SECRECY: Penalty.TAX_SECRECY}
 
 
 @dataclass(frozen=True, slots=True)
-class Purpose:
-    """The purpose of a request: the kinds of requester and provider, the law and its affair, and the item."""
-
-    requester: str
-    law: str
-    affair: str
-    provider: str
-    item: str
-
-
-@dataclass(frozen=True, slots=True)
 class Decision:
-    """A decision. `rule` is the provision that allows the request, or `denial` says why it is not allowed. `words`
-    explain the decision for people and the log."""
+    """A decision. `rule` is the provision that allows the request, with the version of the law and, for a row without a
+    source, the word `unverified`; or `denial` says why it is not allowed. `words` explain the decision for people and
+    the log."""
 
     rule: str
     denial: Denial | None
@@ -86,45 +91,49 @@ class Decision:
         return Penalty.NONE if self.denial is None else _PENALTIES.get(self.denial, Penalty.OFF_PURPOSE)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
-    """A row of the table of affairs. `uses_number` is False if the body uses its own number instead of the individual
-    number."""
+ORDINANCE_FIELDS = ("福祉", "保健・医療その他の社会保障", "地方税", "防災", "その他これらに類する事務")
+"""The fields in which a local government may establish its own uses of the number (9条2項)."""
 
-    number: str
-    purpose: Purpose
-    uses_number: bool
-    valid_from: date
+LOCAL_GOVERNMENTS = ("都道府県知事", "市町村長", "都道府県教育委員会", "市町村教育委員会")
+"""The kinds of bodies that can have affairs by ordinance: heads and other organs of local governments (9条2項)."""
 
 
 @dataclass(frozen=True, slots=True)
 class OrdinanceAffair:
-    """An affair that a body has established by ordinance (独自利用事務), modelled on the row `like` of the table.
+    """An affair that a local government has established by ordinance (独自利用事務), like a row of the table.
 
-    The filing states the first three of the five conditions. The last two follow from the days on which the affair was
-    filed with the Commission, published by it, and withdrawn again; None if that has not happened.
+    `field` is the field of 9条2項 that it belongs to. The days are those on which it was filed with the Commission,
+    accepted by it (purpose and content are those of the row), published, and withdrawn again; None if that has not
+    happened.
     """
 
     identifier: str
     body: str
     purpose: Purpose
     like: str
-    same_purpose: bool
-    similar_content: bool
-    nearly_same_items: bool
+    field: str
     filed: date | None = None
+    accepted: date | None = None
     published: date | None = None
     withdrawn: date | None = None
 
-    def missing(self, on: date) -> list[str]:
-        """Return the conditions that are not met on a day."""
-        published = self.published is not None and self.published <= on
+    def missing(self, on: date, rows: Iterable[Row]) -> list[str]:
+        """Return the conditions that are not met on a day, by the table's `rows`."""
+        like = [row.purpose for row in rows if row.number == self.like]
         met = {
-            "same_purpose": self.same_purpose, "similar_content": self.similar_content,
-            "nearly_same_items": self.nearly_same_items, "filed": self.filed is not None and self.filed <= on,
-            "published": published and not (self.withdrawn is not None and self.withdrawn <= on),
+            "statutory_affair": bool(like),
+            "range_of_items": any(
+                self.purpose.provider in (*kinds_of(row.provider), row.provider) and self.purpose.item == row.item
+                for row in like
+            ),
+            "filed": _by(self.filed, on), "accepted": _by(self.accepted, on),
+            "published": _by(self.published, on) and not _by(self.withdrawn, on),
         }  # fmt: skip
         return [name for name in CONDITIONS if not met[name]]
+
+
+def _by(act: date | None, day: date) -> bool:
+    return act is not None and act <= day
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,17 +146,11 @@ class LimitingOrdinance:
     notified: date
 
 
-CONDITIONS = ("same_purpose", "similar_content", "nearly_same_items", "filed", "published")
-"""The five conditions (準7号規則): the same purpose as the statutory affair, similar content, nearly the same provider
-and items as in the table, filed with the Commission, and published by the Commission."""
-
-TAX_ITEMS = frozenset({"地方税関係情報"})
-"""The items that tax secrecy covers (地方税法22条)."""
-
-_COLUMNS = ("row", "requester", "law", "affair", "provider", "item", "uses_number")
-NETWORK_STARTS = date(2017, 7, 18)
-ORDINANCES_START = date(2016, 1, 1)
-"""The day on which the amendment of 2015 put linkage by ordinance into the Act. Before that, it was not possible."""
+_ACTS = ("filed", "accepted", "published")
+CONDITIONS = ("statutory_affair", "range_of_items", *_ACTS)
+"""The conditions of an affair by ordinance (準7号規則): the row that it is like is in the table; its provider and item
+are among those of that row; it was filed with the Commission, which accepted its purpose and content as those of the
+row, and published it."""
 
 
 class RuleBook:
@@ -159,11 +162,14 @@ class RuleBook:
     ) -> None:  # fmt: skip
         """`ordinary` opens the network to information that is not related to the individual number."""
         self._ordinary = ordinary
-        self._rows: Mapping[Purpose, Row] = {row.purpose: row for row in rows}
-        self._decided = {
-            purpose: Decision(f"{STATUTE}, 別表第二 {row.number}", None, "the request is in the table of affairs")
-            for purpose, row in self._rows.items()
-        }
+        self._all = tuple(rows)
+        self._rows: dict[Purpose, Row] = {}
+        for row in self._all:
+            self._rows.setdefault(row.purpose, row)
+        self._decided: Mapping[date, Mapping[Purpose, Decision]] = {
+            version.begins: {purpose: _by_table(row, version) for purpose, row in self._rows.items()}
+            for version in VERSIONS if version.begins >= NETWORK_IN_LAW
+        }  # fmt: skip
         self._set_ordinances(ordinances, limits)
 
     def with_ordinances(
@@ -172,6 +178,12 @@ class RuleBook:
         """Return the same rules with these affairs by ordinance and limiting ordinances added."""
         other = copy(self)
         other._set_ordinances([*self._by_identifier.values(), *ordinances], [*self._limits.values(), *limits])
+        return other
+
+    def of_ordinance(self, affair: OrdinanceAffair) -> RuleBook:
+        """Return the same rules with only this affair by ordinance."""
+        other = copy(self)
+        other._set_ordinances([affair], self._limits.values())
         return other
 
     def _set_ordinances(self, ordinances: Iterable[OrdinanceAffair], limits: Iterable[LimitingOrdinance]) -> None:
@@ -185,7 +197,7 @@ class RuleBook:
     @property
     def rows(self) -> list[Row]:
         """The rows of the table of affairs."""
-        return list(self._rows.values())
+        return list(self._all)
 
     @property
     def ordinances(self) -> list[OrdinanceAffair]:
@@ -201,6 +213,10 @@ class RuleBook:
         """Return the purposes of the table of affairs and of all affairs by ordinance."""
         return [*self._rows, *self._ordinances]
 
+    def missing(self, affair: OrdinanceAffair, on: date) -> list[str]:
+        """Return the conditions that an affair by ordinance does not meet on a day."""
+        return affair.missing(on, self._all)
+
     def published(self, on: date) -> list[dict[str, str]]:
         """Return the affairs by ordinance that are published on a day, in the form in which the Commission publishes
         them."""
@@ -208,32 +224,39 @@ class RuleBook:
             {"identifier": affair.identifier, "body": affair.body, "like": affair.like,
              "published": str(affair.published),
              **{field.name: getattr(affair.purpose, field.name) for field in fields(Purpose)}}
-            for affair in self._by_identifier.values() if not {"filed", "published"} & {*affair.missing(on)}
+            for affair in self._by_identifier.values() if not {*_ACTS} & {*self.missing(affair, on)}
         ]  # fmt: skip
 
     def decide(
         self, purpose: Purpose, on: date, *, consent: bool = False, requester_name: str = "", provider_name: str = "",
         ordinary: bool = False,
     ) -> Decision:  # fmt: skip
-        """Decide whether a request is allowed on a day, and by which rule.
+        """Decide whether a request is allowed on a day, and by which rule of the law of that day.
 
-        `consent` is the person's consent to the provision of tax data for an affair by ordinance; it changes nothing
-        else. `requester_name` and `provider_name` are the names of the two bodies; without the requester's, the affairs
-        of every body's ordinances count. `ordinary` says that the requested information is not related to the
-        individual number.
+        `consent` is the person's consent to the provision of tax data; it changes nothing else. `requester_name` and
+        `provider_name` are the names of the two bodies; without the requester's, the affairs of every body's ordinances
+        count. `ordinary` says that the requested information is not related to the individual number.
         """
         if ordinary and not self._ordinary:
             return Decision("", Denial.ORDINARY, "the network is not open to other personal information (附則6条1項)")
-        row = self._rows.get(purpose)
-        if row is not None:
-            if on >= row.valid_from:
-                return self._decided[purpose]
-            return Decision("", Denial.NOT_IN_FORCE, f"the affair is not in force before {row.valid_from}")
+        version = version_on(on)
+        if version is None:
+            return not_known(on)
+        if on < NETWORK_STARTS:
+            return self._before_the_network(purpose, on)
+        decision = self._decided[version.begins].get(purpose)
+        if decision is not None:
+            if purpose.item == TAX_ITEM and not consent and not obliges_to_report(purpose.law):
+                words = f"{purpose.law} does not oblige the person to report, so tax data need the person's consent"
+                return Decision("", Denial.TAX_SECRECY, words)
+            return decision
+        if denied := denied_purpose(f"{purpose.law} {purpose.affair}"):
+            return Decision("", Denial.DENIED_PURPOSE, f"the number must not serve {denied}")
         affairs = self._ordinances.get(purpose, [])
         own = [affair for affair in affairs if requester_name in ("", affair.body)]
         if own:
-            nearest = min(own, key=lambda affair: len(affair.missing(on)))
-            return self._by_ordinance(nearest, on, consent=consent, provider_name=provider_name)
+            nearest = min(own, key=lambda affair: len(self.missing(affair, on)))
+            return self._by_ordinance(nearest, on, version, consent=consent, provider_name=provider_name)
         if affairs:
             bodies = ", ".join(affair.body for affair in affairs)
             words = f"this affair is by the ordinance of {bodies}, and not of {requester_name}"
@@ -243,41 +266,50 @@ class RuleBook:
         words = f"{purpose.requester} may not request {purpose.item} from {purpose.provider} for this affair"
         return Decision("", Denial.NOT_LISTED, words)
 
+    def _before_the_network(self, purpose: Purpose, on: date) -> Decision:
+        if purpose in self._ordinances and purpose not in self._rows and on < LINKED_BY_ORDINANCE:
+            words = f"the law had no linkage by ordinance before {LINKED_BY_ORDINANCE}"
+        elif on < NETWORK_IN_LAW:
+            words = f"the law's provisions on the network do not apply before {NETWORK_IN_LAW}"
+        else:
+            words = f"there is no network before {NETWORK_STARTS}"
+        return Decision("", Denial.NOT_IN_FORCE, words)
+
     def _by_ordinance(
-        self, affair: OrdinanceAffair, on: date, *, consent: bool, provider_name: str
+        self, affair: OrdinanceAffair, on: date, version: LawVersion, *, consent: bool, provider_name: str
     ) -> Decision:  # fmt: skip
-        if on < ORDINANCES_START:
-            return Decision("", Denial.NOT_IN_FORCE, f"the law had no linkage by ordinance before {ORDINANCES_START}")
-        if on < NETWORK_STARTS:
-            return Decision("", Denial.NOT_IN_FORCE, f"there is no network before {NETWORK_STARTS}")
-        if missing := affair.missing(on):
+        if missing := self.missing(affair, on):
             return Decision("", Denial.CONDITIONS, f"{affair.identifier} does not meet: {', '.join(missing)}")
-        if affair.purpose.item in TAX_ITEMS and not consent:
+        if affair.purpose.item == TAX_ITEM and not consent:
             return Decision("", Denial.TAX_SECRECY, "tax data for an affair by ordinance need the person's consent")
         limit = self._limits.get((provider_name, affair.purpose.item))
         if limit is not None and on > limit.notified:
             words = f"{provider_name} does not provide {affair.purpose.item} under its own ordinance"
             return Decision("", Denial.LIMITED, words)
-        return Decision(f"{ORDINANCE}, {affair.identifier} (like 別表第二 {affair.like})", None, "by ordinance")
+        item = version.cite(ProvisionItem.NETWORK_ORDINANCE)
+        return Decision(f"{item}, {affair.identifier} (like {_TABLE} {affair.like})", None, "by ordinance")
 
 
-def table_of_affairs() -> list[Row]:
-    """Return the included table of affairs: a realistic 別表第二 as of 2016, with its row numbers.
-
-    It was written from general knowledge of the table, for prototypes, and is not a statement of the law. Raises
-    ValueError if the file is damaged.
-    """
-    names = [field.name for field in fields(Purpose)]
-    return [
-        Row(line["row"], Purpose(*(line[name] for name in names)), line["uses_number"] == "yes", NETWORK_STARTS)
-        for line in read_table("affairs.csv", _COLUMNS)
-    ]
+_TABLE = "別表第二"
 
 
-def read_table(name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
-    """Return the rows of an included table. Raises ValueError if its columns are wrong."""
-    with (files(__package__) / name).open(encoding="utf-8") as file:
-        reader = csv.DictReader(file)
-        if tuple(reader.fieldnames or ()) != columns:
-            raise ValueError(f"{name} must have the columns {', '.join(columns)}")
-        return list(reader)
+def _by_table(row: Row, version: LawVersion) -> Decision:
+    """The decision that allows a request by a row, in a version of the law. The text of the ministerial order is not at
+    hand; what was in 別表第二 is taken over from there, unverified."""
+    place = (
+        f"{_TABLE} {row.number}" if version.begins < BY_ORDER else f"{version.table} (formerly {_TABLE} {row.number})"
+    )
+    verified = row.source and version.begins < BY_ORDER
+    rule = f"{version.cite(ProvisionItem.NETWORK)}, {place}{'' if verified else ', unverified'}"
+    return Decision(rule, None, "the request is in the table of affairs")
+
+
+def not_known(on: date) -> Decision:
+    """Return the decision for a day whose law is not known here."""
+    return Decision("", Denial.NOT_KNOWN, f"the law of {on} is not known here; the Act is of {VERSIONS[0].begins}")
+
+
+def row_named(rule: str) -> str:
+    """Return the number of the row of 別表第二 on which a decision is based, by its rule, or an empty text."""
+    found = re.search(rf", (?:[^,]*formerly )?{_TABLE} ([^ ,)]+)", rule)
+    return found[1] if found else ""

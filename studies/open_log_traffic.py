@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kazashi.provision_network.rules import table_of_affairs
+from kazashi.provision_network.tables import printed_table
 from kazashi.world.clock import JST, epoch
 from kazashi.world.rng import stream
 
@@ -32,7 +32,7 @@ _QUARTERS = np.arange(34, 69)
 _BUSY = {8: 1.0, 9: 1.2, 10: 1.4, 11: 1.2, 12: 0.6, 13: 1.1, 14: 1.3, 15: 1.0, 16: 0.8, 17: 0.8}
 _NEXT_DAY = 0.3
 _LAG = (60, 1_800)
-_BODIES = {"市町村長": 200, "都道府県知事": 47, "医療保険者": 100}
+_BODIES = {"市町村長": 200, "都道府県知事": 47, "都道府県知事等": 47, "医療保険者": 100}
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ def traffic_of(volume: Volume, per_year: float, seed: str) -> Traffic:
 def _affairs() -> list[list[tuple[str, str]]]:
     """The kinds of provider and the items of each affair of municipalities."""
     affairs: dict[tuple[str, str], list[tuple[str, str]]] = {}
-    for row in table_of_affairs():
+    for row in printed_table():
         purpose = row.purpose
         if purpose.requester == REQUESTER:
             affairs.setdefault((purpose.law, purpose.affair), []).append((purpose.provider, purpose.item))

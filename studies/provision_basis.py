@@ -12,26 +12,18 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.provision_network.core import Core
+from kazashi.provision_network.law_versions import ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.provisions import (
     Inquiry,
-    Law,
     Party,
     PersonField,
-    Policy,
     Provision,
     decide_provision,
     is_specific,
 )
-from kazashi.provision_network.rules import (
-    ORDINANCE,
-    ORDINANCES_START,
-    STATUTE,
-    Decision,
-    Denial,
-    Penalty,
-    RuleBook,
-)
+from kazashi.provision_network.rules import Decision, Denial, Penalty, RuleBook
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import OWN_INFORMATION, PORTAL_KIND, RequestOutcome
 from kazashi.tracking_lab.facts import StoreFact
 from kazashi.world.clock import JST, from_epoch
@@ -43,8 +35,12 @@ _REGISTRATION_ACT = "住民基本台帳法 (42条以下)"
 
 @dataclass(frozen=True, slots=True)
 class DecidedAgain:
-    """A provision or a refused one: the fact about it, why the rules do not allow it (empty if they do), whether it was
-    provided all the same, and the penalty for doing it, empty if no law has one."""
+    """A provision or a refused one: the fact about it, why the rules do not allow it (empty if they do), whether
+    specific personal information was provided all the same, and the penalty for doing it, empty if no law has one.
+
+    Information with another identifier is decided as if it had the individual number: what would be a misuse is one
+    for which the Number Act has no penalty.
+    """
 
     fact: StoreFact
     why: str
@@ -73,7 +69,7 @@ def unpunished(decided: list[DecidedAgain]) -> tuple[list[StoreFact], list[Store
 
 
 def _on_network(core: Core) -> Iterator[DecidedAgain]:
-    kinds, rules = {body.name: body.kind for body in core.members.institutions()}, core.ordinances.rules()
+    kinds, rules = {body.name: body.kind for body in core.members.institutions()}, _OfDays(core.ordinances.rules())
     columns = "number, requester, provider, item, requested_at, outcome, reason"
     decided: dict[tuple[str, ...], str] = {}
     with core.store.reading() as connection:
@@ -94,47 +90,55 @@ def _on_network(core: Core) -> Iterator[DecidedAgain]:
             yield DecidedAgain(fact, why, not denied, _penalty(why, PersonField.PROVISION_CODE))
 
 
-def _denial(rules: RuleBook, kinds: dict[str, str], row: Any, day: date) -> str:
+class _OfDays:
+    """The rules as of each day.
+
+    Only the days of the acts about an affair by ordinance are stored. So an affair that was withdrawn on a day counts
+    on that day, because the request may have come before.
+    """
+
+    def __init__(self, rules: RuleBook) -> None:
+        self._rules = rules
+        self._by_item: dict[str, list[Purpose]] = {}
+        for purpose in rules.purposes():
+            self._by_item.setdefault(purpose.item, []).append(purpose)
+
+    def purposes(self, item: str) -> list[Purpose]:
+        """The purposes of requests for an item."""
+        return self._by_item.get(item, [])
+
+    def on(self, day: date, reason: str) -> RuleBook:
+        """The rules for deciding about a request of a day again, with the affair by ordinance that its reason names."""
+        identifier = reason.partition(", ")[2].partition(" (like ")[0]
+        affair = next((one for one in self._rules.ordinances if one.identifier == identifier), None)
+        if affair is None:
+            return self._rules
+        return self._rules.of_ordinance(replace(affair, withdrawn=None) if affair.withdrawn == day else affair)
+
+
+def _denial(rules: _OfDays, kinds: dict[str, str], row: Any, day: date) -> str:
     """Why the rules of the day do not allow what a record says, empty if they do. A body that has left the network is
     of any kind."""
     requester, provider = kinds.get(row.requester), kinds.get(row.provider)
     if row.reason == OWN_INFORMATION:
         return "" if requester in (None, PORTAL_KIND) else Denial.NO_BASIS.value
-    named_rules = _named_rules(rules, row.reason, day)
-    candidates = named_rules.purposes()
-    denial = Denial.NOT_LISTED if candidates else Denial.NO_BASIS
-    for purpose in candidates:
-        named = (requester or purpose.requester, provider or purpose.provider, row.item)
-        if named == (purpose.requester, purpose.provider, purpose.item):
-            decision = named_rules.decide(
+    of_day, denial = rules.on(day, row.reason), Denial.NOT_LISTED if row.reason else Denial.NO_BASIS
+    for purpose in rules.purposes(row.item):
+        if (requester or purpose.requester, provider or purpose.provider) == (purpose.requester, purpose.provider):
+            decision = of_day.decide(
                 purpose, day, consent=True, requester_name=row.requester, provider_name=row.provider
             )
             if decision.rule == row.reason:
                 return ""
-            denial = decision.denial or Denial.NO_BASIS
+            denial = decision.denial or denial
     return denial.value
-
-
-def _named_rules(rules: RuleBook, reason: str, day: date) -> RuleBook:
-    """The rules that a record's reason names, as of a day: a row of the table, or an affair by ordinance.
-
-    Only the days of filing, publication and withdrawal are stored. So an affair that was withdrawn on this day counts,
-    because the request may have come before.
-    """
-    basis, _, rule = reason.partition(", ")
-    if basis == STATUTE:
-        return RuleBook(one for one in rules.rows if one.number == rule.rpartition(" ")[2])
-    identifier = rule.partition(" (like ")[0]
-    affairs = [replace(one, withdrawn=None) if one.withdrawn == day else one
-               for one in rules.ordinances if basis == ORDINANCE and one.identifier == identifier]  # fmt: skip
-    return RuleBook((), affairs, rules.limits)
 
 
 def _outside(world: World) -> Iterator[DecidedAgain]:
     for line in OffNetwork(world).given():
-        law = Law.OF_2015 if line.at.astimezone(JST).date() >= ORDINANCES_START else Law.OF_2013
-        decision = decide_provision(_provision(line.facts), Policy(law))
-        provided = not line.denial
+        as_number = replace(_provision(line.facts), handle=PersonField.INDIVIDUAL_NUMBER)
+        decision = decide_provision(as_number, line.at.astimezone(JST).date())
+        provided = not line.denial and is_specific({line.handle})
         why = line.denial or (decision.denial.value if decision.denial else "")
         fact = StoreFact("provision-without-basis", {
             "log": "off_network", "line": line.position, "requester": line.receiver, "provider": line.provider,
@@ -145,8 +149,8 @@ def _outside(world: World) -> Iterator[DecidedAgain]:
 
 def _provision(facts: dict[str, Any]) -> Provision:
     """The provision that a line of the log describes. Facts that are not in the line are those of a new Provision."""
-    values = {"item": 0, **facts, "specific": facts.get("specific", False), "sender": Party(facts["sender"]),
-              "receiver": Party(facts["receiver"])}  # fmt: skip
+    values = {**facts, "item": ProvisionItem(facts["item"]), "sender": Party(facts["sender"]),
+              "receiver": Party(facts["receiver"]), "handle": PersonField(facts["handle"])}  # fmt: skip
     if "inquiry" in values:
         values["inquiry"] = Inquiry(values["inquiry"])
     known = {field.name for field in fields(Provision)}

@@ -12,9 +12,11 @@ from kazashi.assembly.actors import actors_of
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.network import Network
 from kazashi.assembly.network_offices import address_store
+from kazashi.provision_network.law_versions import ProvisionItem
 from kazashi.provision_network.off_network import Given, OffNetwork
 from kazashi.provision_network.provisions import INVESTIGATIONS, commission_inspects, portal_shows
-from kazashi.provision_network.rules import Purpose, RuleBook, table_of_affairs
+from kazashi.provision_network.rules import RuleBook, row_named
+from kazashi.provision_network.tables import Purpose, printed_table, table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, RequestOutcome
 from kazashi.provision_network.three_ways import Seen
 from kazashi.resident_registry.resident import Resident
@@ -25,7 +27,6 @@ from kazashi.studies.network_three_ways import ask_three_ways
 from kazashi.studies.sector_joins import joins
 from kazashi.world.clock import today
 
-_INVESTIGATORS = 13
 _IN_COURT = INVESTIGATIONS[1:3]
 """Proceedings before a court, and the execution of its judgments."""
 
@@ -83,10 +84,9 @@ def _consent(network: Network, _: Sightings) -> Iterator[Count]:
     """Point 1: data move without the person's consent."""
     rules, day = network.core.ordinances.rules(), today(network.world.clock)
     provided = [row for row in _records(network) if row.outcome != RequestOutcome.DENIED.value]
-    by_number = {row.number: row.purpose for row in rules.rows}
-    numbers = [row.reason.rpartition(" ")[2] for row in provided]
-    unasked = sum(number not in by_number or rules.decide(by_number[number], day, consent=False).allowed
-                  for number in numbers)  # fmt: skip
+    by_row = {(row.number, row.purpose.item): row.purpose for row in rules.rows}
+    asked = [(row_named(row.reason), row.item) for row in provided]
+    unasked = sum(row not in by_row or rules.decide(by_row[row], day, consent=False).allowed for row in asked)
     outside = _outside(network)
     shown = (
         "SELECT count(*) FROM provision_record WHERE outcome <> 'denied'"
@@ -100,8 +100,8 @@ def _consent(network: Network, _: Sightings) -> Iterator[Count]:
 
 def _matching(network: Network, found: Sightings) -> Iterator[Count]:
     """Point 2: the law bans use for another purpose, and not matching or building a database."""
-    rows, day = table_of_affairs(), today(network.world.clock)
-    rules = RuleBook(rows)
+    rows, day = printed_table(), today(network.world.clock)
+    rules = RuleBook(table_of_affairs())
     altered = [replace(row.purpose, **{field.name: "別の値"}) for row in rows for field in fields(Purpose)]
     refused = sum(not rules.decide(purpose, day).allowed for purpose in altered)
     against, by_law = joins(found)
@@ -121,7 +121,7 @@ def _growth(network: Network, found: Sightings) -> Iterator[Count]:
                     by_code.setdefault(handle, set()).add(of_rows[row][0])
     bodies = {body for owners in by_code.values() for body in owners}
     shared = {frozenset((one, other)) for owners in by_code.values() for one in owners for other in owners - {one}}
-    rows = table_of_affairs()
+    rows = printed_table()
     members = len(network.core.members.institutions())
     yield Count("bodies-with-number", holders, members)
     yield Count("pairs-by-number", _pairs(holders), _pairs(members))
@@ -159,7 +159,7 @@ def _suspicion(network: Network, _: Sightings) -> Iterator[Count]:
 def _secrecy(network: Network, _: Sightings) -> Iterator[Count]:
     """Point 5: matching in secret and without a warrant has the effect of a search."""
     outside = _outside(network)
-    investigators = [line for line in outside if line.item == _INVESTIGATORS]
+    investigators = [line for line in outside if line.item is ProvisionItem.INVESTIGATION]
     yield Count("to-investigators", len(investigators), len(outside))
     yield Count("in-court", sum(line.facts.get("purpose") in _IN_COURT for line in investigators), len(investigators))
     yield Count("investigators-in-portal", sum(portal_shows(line.item) for line in investigators), len(investigators))
@@ -196,9 +196,9 @@ def _accumulation(network: Network, found: Sightings, person: Resident) -> Itera
     yield Count("records-kept", len(records))
 
 
-def _records(network: Network) -> list[sa.Row[tuple[str, str]]]:
+def _records(network: Network) -> list[sa.Row[tuple[str, str, str]]]:
     with network.core.store.reading() as connection:
-        return list(connection.execute(sa.text("SELECT outcome, reason FROM provision_record")).all())
+        return list(connection.execute(sa.text("SELECT outcome, reason, item FROM provision_record")).all())
 
 
 def _outside(network: Network) -> list[Given]:

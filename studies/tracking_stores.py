@@ -17,9 +17,10 @@ from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.relying import card_verdict, direct_linkage
 from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.eligibility import EligibilityService, Insurance
+from kazashi.provision_network.law_versions import ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
-from kazashi.provision_network.provisions import INVESTIGATIONS, Party, Provision, portal_shows
+from kazashi.provision_network.provisions import INVESTIGATIONS, TAXES_PURPOSE, Party, Provision, portal_shows
 from kazashi.refund_points.goods import Basket, Category, Item, ReceiptLine
 from kazashi.refund_points.portal import TENANT
 from kazashi.refund_points.reading import CardReading
@@ -122,10 +123,10 @@ def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:
 def _give_outside_the_network(world: World) -> None:
     """Two flows that the law allows outside the network: from the tax agency to a town, and to an investigator."""
     log = OffNetwork(world)
-    taxes = Provision(9, Party.TAX_AGENCY, Party.MUNICIPALITY, purpose="国税・地方税の賦課徴収", safeguards=True)
+    taxes = Provision(ProvisionItem.TAXES, Party.TAX_AGENCY, Party.MUNICIPALITY, TAXES_PURPOSE, safeguards=True)
     log.give("国税庁", "渋谷区", taxes, "所得税の申告")
-    case = Provision(13, Party.MUNICIPALITY, Party.INVESTIGATOR, purpose=INVESTIGATIONS[3], case="1", reason="x",
-                     approved_by="x")  # fmt: skip
+    case = Provision(ProvisionItem.INVESTIGATION, Party.MUNICIPALITY, Party.INVESTIGATOR, INVESTIGATIONS[3], case="1",
+                     reason="x", approved_by="x")  # fmt: skip
     log.give("渋谷区", "捜査機関", case, "住所")
 
 

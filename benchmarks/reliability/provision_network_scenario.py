@@ -19,7 +19,7 @@ from kazashi.assembly.network_server import core_of
 from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.rules import table_of_affairs
+from kazashi.provision_network.tables import table_of_affairs
 from kazashi.provision_network.terms import CORE, RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import open_world
@@ -34,7 +34,7 @@ _PERSONS = {"0000000001": record_code(0), "0000000002": record_code(1)}
 _BY_HAND = "0000000002"
 """The address number of the person whose insurance the pension service provides only after a check by hand."""
 _AFFAIRS = {row.purpose.provider: row.purpose for row in table_of_affairs()
-            if row.number == "74" and row.purpose.requester == MUNICIPALITY}  # fmt: skip
+            if row.number in ("74", "75") and row.purpose.requester == MUNICIPALITY}  # fmt: skip
 _DENIED = "不存在の事務"
 _ROUNDS = 100
 """More rounds of all processes than any seed needs once the network has healed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -28,6 +29,7 @@ from kazashi.assembly.served import ServedProcess
 from kazashi.provision_network.terms import CORE
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.studies.network_rulings import RulingReason, held_against_stores
+from kazashi.tracking_lab.page.words import Language, catalog
 from kazashi.web.mutual_tls import JsonConnection
 from kazashi.world.home import World
 from kazashi.world.key_source import SharedKeySource
@@ -87,7 +89,7 @@ def test_a1_a_question_across_three_institutions_and_its_record(world: World) ->
     say(world, "setup")
     before = len(say(world, "records", "hanako"))
     found = say(world, "ask", "hanako")
-    assert found["answers"].keys() == {"地方税関係情報", "年金保険関係情報"}
+    assert found["answers"].keys() == {"地方税関係情報", "年金給付関係情報"}
     assert len(found["steps"]) == 10, "five steps to each of two providers"
     records = say(world, "records", "hanako")
     assert len(records) == before + 2
@@ -121,15 +123,57 @@ def test_p4_five_reasons_hold_where_nobody_used_a_card(world: World) -> None:
 
 
 def test_rules_are_listed_and_decide_queries(world: World) -> None:
-    assert len(say(world, "rules")) == 139
-    assert {row["requester"] for row in say(world, "rules", "--requester", "日本学生支援機構")} == {"日本学生支援機構"}
-    assert say(world, "rules", "--gap")[0] == "国税通則法"
-    purpose = ("市町村長", "児童手当法", "児童手当の支給", "市町村長")
-    assert say(world, "decide", *purpose, "地方税関係情報")["rule"] == "番号法19条7号, 別表第二 74"
+    assert len(say(world, "rules")) == 608
+    society = say(world, "rules", "--requester", "健康保険組合")
+    assert {row["requester"] for row in society} == {"健康保険組合", "医療保険者"}, "it is one of the 医療保険者"
+    assert {row["requester"]: row["source"] for row in society} == {
+        "健康保険組合": "egov-2015-12-27", "医療保険者": "unverified",
+    }  # fmt: skip
+    assert {"requester": "厚生労働大臣", "law": "介護保険法"} in say(world, "rules", "--gap")
+    purpose = ("市町村長", "児童手当法", "児童手当又は特例給付の支給", "市町村長")
+    rule = say(world, "decide", *purpose, "地方税関係情報")["rule"]
+    assert rule == "番号法19条8号 (2024-05-27), 主務省令の表 (formerly 別表第二 74), unverified"
+    assert say(world, "decide", *purpose, "地方税関係情報", "--on", "2018-04-01")["rule"] == (
+        "番号法19条7号 (2017-05-30), 別表第二 74"
+    )
+    assert (
+        say(world, "decide", *purpose, "地方税関係情報", "--on", "2013-05-30", expect=1)["denial"] == "not-known-here"
+    )
     denied = say(world, "decide", *purpose, "病歴", expect=1)
     assert (denied["denial"], denied["penalty"][:7]) == ("not-listed", "off-pur")
     assert say(world, "decide", *purpose, "地方税関係情報", "--on", "2016-01-01", expect=1)["denial"] == "not-in-force"
     assert "is not a date" in say(world, "decide", *purpose, "x", "--on", "soon", expect=2)
+
+
+def test_a14_an_affair_over_the_years(world: World, tmp_path: Path) -> None:
+    """Each period cites its version; the page says the same in both languages."""
+    affair = ("児童手当法", "児童手当又は特例給付の支給")
+    periods = say(world, "history", *affair)
+    assert [(one["begins"], one["denial"]) for one in periods] == [
+        ("2013-05-30", "not-known-here"), ("2013-05-31", "not-in-force"), ("2015-09-09", "not-in-force"),
+        ("2016-01-01", "not-in-force"), ("2017-05-30", "not-in-force"), ("2017-07-18", ""), ("2021-09-01", ""),
+        ("2024-05-27", ""),
+    ]  # fmt: skip
+    assert [one["until"] for one in periods[-2:]] == ["2024-05-26", None]
+    assert [one["rules"] for one in periods[5:7]] == [
+        ["番号法19条7号 (2017-05-30), 別表第二 74", "番号法19条7号 (2017-05-30), 別表第二 75"],
+        ["番号法19条8号 (2021-09-01), 別表第二 74", "番号法19条8号 (2021-09-01), 別表第二 75"],
+    ]
+    assert periods[3]["use"] == "番号法9条1項 (2015-09-09), 別表第一 56"
+    (vaccination,) = say(world, "history", "予防接種法", "給付の支給又は実費の徴収")[-1:]
+    assert (vaccination["requests"], vaccination["allowed"], vaccination["with_consent"]) == (2, 1, 2)
+    for lang, word in (("en", "not in force"), ("ja", "施行前")):
+        page = tmp_path / f"{lang}.html"
+        say(world, "history", *affair, "--html", str(page), "--lang", lang)
+        text = page.read_text(encoding="utf-8")
+        assert word in text
+        assert all(rule in text for one in periods for rule in one["rules"])
+        assert not re.search(r"<script|https?://|@import|url\(", text)
+        words = {key: text for key, text in catalog()[Language(lang)].items() if key.startswith("history.")}
+        assert [key for key, sentence in words.items() if sentence.split("{")[0] not in text] == [], (
+            "each word is shown"
+        )
+    assert "no affair" in say(world, "history", "好奇心法", "調査", expect=2)
 
 
 def test_first_matching_writes_a_work_list(world: World, tmp_path: Path) -> None:
@@ -196,7 +240,7 @@ def test_f2_f6_the_portal_in_a_browser(everything: Everything, page: Page) -> No
     log_in(page, "#setup", PIN)
     shown = page.inner_text("#records")
     assert "東京都港区" in shown
-    assert "番号法19条7号, 別表第二 74" in shown
+    assert "番号法19条8号 (2024-05-27), 主務省令の表 (formerly 別表第二 74), unverified" in shown
     assert "総所得金額" not in page.inner_text("main"), "a record has no content"
     assert page.locator("#not-shown li").count() == 5
     assert "捜査機関等への提供" in page.inner_text("#not-shown")

@@ -17,12 +17,10 @@ SHIBUYA, MINATO, ITEM = "東京都渋谷区", "東京都港区", "地方税関�
 ASK = ("ask", "hanako", "--from", SHIBUYA, "--to", MINATO, "--item", ITEM, "--affair", "74")
 FILING = {
     "identifier": "渋谷区-1", "body": SHIBUYA, "law": "渋谷区医療費助成条例", "affair": "医療費の助成",
-    "provider": "市町村長", "item": "住民票関係情報", "like": "9", "same_purpose": True, "similar_content": True,
-    "nearly_same_items": True,
+    "provider": "市町村長", "item": "住民票関係情報", "like": "9", "field": "福祉",
 }  # fmt: skip
 OPTIONS = ("--identifier", "渋谷区-2", "--body", SHIBUYA, "--law", "渋谷区奨学金条例", "--affair", "奨学金の貸与",
-           "--provider", "市町村長", "--item", ITEM, "--like", "106", "--same-purpose", "--similar-content",
-           "--nearly-same-items")  # fmt: skip
+           "--provider", "市町村長", "--item", ITEM, "--field", "福祉", "--like", "106")  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +53,7 @@ def test_a_correction_replaces_the_copy_and_tells_who_has_received_it(town: Prog
 
 
 def test_a_disclosure_shows_the_copy_and_a_stop_of_use_deletes_it(town: Program) -> None:
-    item = "年金保険関係情報"
+    item = "年金給付関係情報"
     kind = ("日本年金機構", "taro")
     shown = network(town, "request", "add", *kind, "disclosure", "--item", item)["number"]
     disclosed = network(town, "request", "decide", "日本年金機構", str(shown), "granted")["disclosed"]
@@ -141,10 +139,11 @@ def test_an_affair_by_ordinance_is_filed_published_asked_and_withdrawn(tmp_path:
     assert network(program, "ordinance", "add", str(path))[0]["filed"] == "2026-11-25"
     assert "渋谷区-1 was filed already" in refused(program, 1, "network-refused", "ordinance", "add", str(path))
     network(program, "ordinance", "add", *OPTIONS)
-    assert "--like" in refused(program, 2, "usage", "ordinance", "add", *OPTIONS[:-5])
+    assert "--like" in refused(program, 2, "usage", "ordinance", "add", *OPTIONS[:-2])
     refused(program, 2, "usage", "ordinance", "add")
-    assert [one["missing"] for one in network(program, "ordinance", "list")] == ["published", "published"]
+    assert [one["missing"] for one in network(program, "ordinance", "list")] == ["accepted, published"] * 2
     for name in ("渋谷区-1", "渋谷区-2"):
+        network(program, "ordinance", "accept", name)
         network(program, "ordinance", "publish", name)
     published = network(program, "ordinance", "list", "--published")
     assert [(one["identifier"], one["body"], one["published"]) for one in published] == [
@@ -157,7 +156,10 @@ def test_an_affair_by_ordinance_is_filed_published_asked_and_withdrawn(tmp_path:
     assert (lacking["denial"], "医療費の助成" in lacking["words"]) == ("no-assessment", True)
     assess(program, tmp_path, [[FILING["law"], FILING["affair"]], ["渋谷区奨学金条例", "奨学金の貸与"]])
     asked = network(program, *ask, "住民票関係情報", "--affair", "渋谷区-1")
-    assert (asked["content"], asked["rule"]) == ("架空町1丁目", "番号法19条8号, 渋谷区-1 (like 別表第二 9)")
+    assert (asked["content"], asked["rule"]) == (
+        "架空町1丁目",
+        "番号法19条9号 (2024-05-27), 渋谷区-1 (like 別表第二 9)",
+    )
     taxes = (*ask, ITEM, "--affair", "渋谷区-2")
     assert network(program, *taxes, expect=1)["denial"] == "tax-secrecy"
     assert network(program, *taxes, "--consent")["content"] == "0円"
@@ -168,7 +170,7 @@ def test_an_affair_by_ordinance_is_filed_published_asked_and_withdrawn(tmp_path:
     network(program, "ordinance", "withdraw", "渋谷区-1")
     assert network(program, *ask, "住民票関係情報", "--affair", "渋谷区-1", expect=1)["denial"] == "conditions"
     assert [one["identifier"] for one in network(program, "ordinance", "list", "--published")] == ["渋谷区-2"]
-    assert network(program, "basis", "架空町") == {"番号法19条8号": 2}
+    assert network(program, "basis", "架空町") == {"番号法19条9号 (2024-05-27)": 2}
     for words in (("ordinance", "publish", "x"), ("ordinance", "withdraw", "渋谷区-1"), ("limit", "remove", "x", "y"),
                   ("limit", "add", "x", ITEM), ("limit", "add", "架空町", "病歴")):  # fmt: skip
         refused(program, 1, "network-refused", *words)

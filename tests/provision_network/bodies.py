@@ -16,7 +16,8 @@ from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import FlowTrace, carry
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer
-from kazashi.provision_network.rules import OrdinanceAffair, Purpose, RuleBook, table_of_affairs
+from kazashi.provision_network.rules import OrdinanceAffair, RuleBook
+from kazashi.provision_network.tables import Purpose, table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord
 from kazashi.world.home import World
 from kazashi.world.outbox import Message
@@ -28,7 +29,7 @@ PURPOSE = next(row.purpose for row in ROWS if (row.number, row.purpose.requester
 SHIBUYA, MINATO, PENSION = "渋谷区", "港区", "日本年金機構"
 TOWNS = [SHIBUYA, MINATO, "新宿区", "架空町"]
 MUNICIPAL, NATIONAL = "municipal", "pension"
-CHILD_PENSION = next(row.purpose for row in ROWS if row.number == "74" and row.purpose.provider == PENSION)
+CHILD_PENSION = next(row.purpose for row in ROWS if row.number == "75" and row.purpose.provider == PENSION)
 
 
 @contextmanager

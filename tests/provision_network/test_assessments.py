@@ -27,8 +27,8 @@ from tests.provision_network.bodies import (
 from tests.town import clock_of, new_world
 
 DAY = NOW.date()
-DOCUMENT = {"body": SHIBUYA, "published": "2018-04-01", "version": 2, "affairs": [["児童手当法", "児童手当の支給"]],
-            "items": ["地方税関係情報"]}  # fmt: skip
+DOCUMENT = {"body": SHIBUYA, "published": "2018-04-01", "version": 2,
+            "affairs": [["児童手当法", "児童手当又は特例給付の支給"]], "items": ["地方税関係情報"]}  # fmt: skip
 
 
 @pytest.fixture
@@ -43,7 +43,7 @@ def test_json_and_toml_are_the_same_document() -> None:
     toml = f'''body = "{SHIBUYA}"
 published = 2018-04-01
 version = 2
-affairs = [["児童手当法", "児童手当の支給"]]
+affairs = [["児童手当法", "児童手当又は特例給付の支給"]]
 items = ["地方税関係情報"]
 '''
     parsed = ImpactAssessment.parse(toml)

@@ -41,7 +41,7 @@ def test_d7_a_request_is_converted_for_exactly_one_provider(core: Core) -> None:
     notified = core.mediation.request(SHIBUYA, ours, PURPOSE, [MINATO])
     assert notified.code == core.codes.code_for(MINATO, HANAKO)
     assert notified.code != ours
-    assert notified.rule == "番号法19条7号, 別表第二 74"
+    assert notified.rule == "番号法19条7号 (2017-05-30), 別表第二 74"
     for several in ([], [MINATO, PENSION]):
         with denied("broadcast"):
             core.mediation.request(SHIBUYA, ours, PURPOSE, several)

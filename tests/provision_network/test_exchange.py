@@ -20,7 +20,8 @@ from kazashi.provision_network.exchange import carry
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import InvalidAnswer, ProvisionOnHold
 from kazashi.provision_network.intermediate_store import COPY, PERSON
-from kazashi.provision_network.rules import Denial, OrdinanceAffair, Purpose, RuleBook
+from kazashi.provision_network.rules import ORDINANCE_FIELDS, Denial, OrdinanceAffair, RuleBook
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
@@ -81,7 +82,7 @@ def content_of(network: Network, process: int) -> str:
 def test_d7_an_answer_does_not_go_through_the_core(network: Network) -> None:
     asked = network.ask()
     assert asked.stage is RequestStage.ANSWERED
-    assert asked.rule == "番号法19条7号, 別表第二 74"
+    assert asked.rule == "番号法19条7号 (2017-05-30), 別表第二 74"
     assert content_of(network, asked.process) == f"{SECRET} {MINATO}"
     assert [(step.sender, step.receiver) for step in network.trace.steps] == [
         (SHIBUYA, CORE), (CORE, CORE), (CORE, MINATO), (MINATO, MINATO), (MINATO, SHIBUYA),
@@ -94,7 +95,7 @@ def test_d7_an_answer_does_not_go_through_the_core(network: Network) -> None:
 
 def test_d13_affairs_without_the_individual_number_take_the_same_route(network: Network) -> None:
     """Insurers know a person by their own numbers (別番号). Their affair needs a row of the table, like any other."""
-    (row,) = (row for row in ROWS if not row.uses_number and row.number == "120")
+    row = next(row for row in ROWS if not row.uses_number)
     insurers = InterfaceSystem(network.world, "insurers")
     certificate = network.core.members.enrol("insurers", insurers.neighbours.begin(), "https://localhost/insurers")
     insurers.neighbours.enrolled(certificate, network.core.authority.certificate, "https://localhost/core")
@@ -125,8 +126,8 @@ def test_d13_affairs_without_the_individual_number_take_the_same_route(network: 
 
     own = route(insurers, asking, asked, row.purpose)
     assert own == route(network.municipal, SHIBUYA, MINATO, PURPOSE)
-    assert network.records()[0].reason == "番号法19条7号, 別表第二 120"
-    without = RuleBook([other for other in ROWS if other != row])
+    assert network.records()[0].reason == "番号法19条7号 (2017-05-30), 別表第二 試1, unverified"
+    without = RuleBook([other for other in ROWS if other.number != row.number])
     assert without.decide(row.purpose, date(2018, 4, 2)).denial is Denial.UNKNOWN_PURPOSE
 
 
@@ -150,12 +151,12 @@ def test_g19_7_statutory_affairs_use_the_network_and_are_recorded(network: Netwo
 
 def test_g19_8_h4_h7_affairs_by_ordinance_use_the_network(world: World) -> None:
     own = Purpose("市町村長", "架空町医療費助成条例", "医療費の助成", "市町村長", "住民票関係情報")
-    affair = OrdinanceAffair("渋谷区-1", SHIBUYA, own, "9", True, True, True, NOW.date(), NOW.date())
+    affair = OrdinanceAffair("渋谷区-1", SHIBUYA, own, "9", ORDINANCE_FIELDS[0], NOW.date(), NOW.date(), NOW.date())
     network = network_of(world, affair, replace(affair, identifier="x", purpose=replace(own, law="y"), filed=None))
     assert network.ask(purpose=own).stage is RequestStage.ANSWERED
     assert network.ask().stage is RequestStage.ANSWERED
     assert len(network.records()) == 2
-    assert network.core.records.by_basis() == {"番号法19条8号": 1, "番号法19条7号": 1}
+    assert network.core.records.by_basis() == {"番号法19条8号 (2017-05-30)": 1, "番号法19条7号 (2017-05-30)": 1}
     assert [affair["identifier"] for affair in network.core.ordinances.rules().published(NOW.date())] == ["渋谷区-1"]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.intermediate_store import PERSON
 from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServer, by_owner, copies_lag
 from kazashi.provision_network.terms import NetworkRejected
-from kazashi.provision_network.uses import Deed, Use
+from kazashi.provision_network.uses import Clause, Deed, Use
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world
@@ -165,10 +166,10 @@ def test_e9_people_without_a_code_are_counted(network: Network) -> None:
 def test_a5_a_search_by_number_needs_an_affair_and_is_logged(network: Network) -> None:
     addresses = hub(network, SHIBUYA).addresses
     address = addresses.admit(NUMBER)
-    use = Use(1, Deed.SEARCH, "市町村長", "児童手当法")
+    use = Use(Clause.TABLE, Deed.SEARCH, SHIBUYA, "市町村長", law="児童手当法")
     assert addresses.search(NUMBER, use) == address
     assert addresses.search(OTHER, use) is None
-    for wrong in (Use(1, Deed.SEARCH, "市町村長", "好奇心法"), Use(3, Deed.SUBMIT, "架空商店")):
+    for wrong in (replace(use, law="好奇心法"), Use(Clause.RELATED, Deed.SUBMIT, "架空商店", "事業者")):
         with denied("no-basis"):
             addresses.search(NUMBER, wrong)
     with addresses.store.reading() as connection:

@@ -28,7 +28,8 @@ from kazashi.provision_network.open_log import (
     row_schema,
     write_open_log,
 )
-from kazashi.provision_network.rules import Purpose, RuleBook
+from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import NetworkRejected, RequestOutcome
 from kazashi.world.atomic_file import write_whole
 from kazashi.world.clock import JST, FixedClock
@@ -99,7 +100,7 @@ def used(network: Network, clock: FixedClock) -> list[str]:
         network.ask()
         network.municipal.asking.ask(SHIBUYA, network.code(SHIBUYA, person), CHILD_PENSION, [PENSION])
         network.carry()
-    network.ask(purpose=Purpose("市町村長", "児童手当法", "児童手当の支給", "市町村長", "番号花子の病歴"))
+    network.ask(purpose=Purpose("市町村長", "児童手当法", "児童手当又は特例給付の支給", "市町村長", "番号花子の病歴"))
     for person in (HANAKO, TARO):
         codes = [str(network.code(body, person)) for body in (SHIBUYA, MINATO, PENSION)]
         secrets += [person, *codes, str(network.core.codes.portal_code(person))]
@@ -140,7 +141,8 @@ def test_rows_have_the_time_to_the_precision_and_nothing_finer(core: Core, clock
     (row,) = rows_of(core.open_log.publish(HOUR, 10))
     assert row == {
         "requestInTs": int(datetime(2018, 4, 3, 0, tzinfo=JST).timestamp()) * 1000, "requestInDate": "2018-04-03",
-        "clientMemberCode": SHIBUYA, "clientSubsystemCode": "番号法19条7号, 別表第二 74", "serviceMemberCode": MINATO,
+        "clientMemberCode": SHIBUYA, "clientSubsystemCode": "番号法19条7号 (2017-05-30), 別表第二 74",
+        "serviceMemberCode": MINATO,
         "serviceCode": "地方税関係情報", "totalDurationClass": "to-1s", "succeeded": True,
     }  # fmt: skip
 

@@ -225,6 +225,8 @@ def test_no_word_of_the_page_is_missing_or_unused(published: Path, monkeypatch: 
     insights_page(PublishedLog(HOUR, 10, pl.concat([log.rows, denied])), Language.JAPANESE, AGAIN)
     for precision in (Precision.MINUTE, DAY):
         insights_page(PublishedLog(precision, 10, log.rows), Language.ENGLISH, AGAIN)
+    one_item = log.rows.filter(pl.col("serviceCode") == log.rows["serviceCode"][0])
+    insights_page(PublishedLog(HOUR, 10, one_item), Language.ENGLISH, AGAIN)
     nothing = insights_page(PublishedLog(HOUR, 10, log.rows.clear()), Language.ENGLISH, AGAIN)
     assert "Nothing has been published yet" in nothing
     texts = {language: catalog(PACKAGE)[language].keys() for language in Language}

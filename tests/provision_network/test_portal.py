@@ -14,6 +14,7 @@ from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
+from kazashi.provision_network.law_versions import ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
 from kazashi.provision_network.provision_records import OPERATOR
@@ -221,7 +222,7 @@ def test_f5_without_the_chain_the_setup_is_repeated(setup: Setup) -> None:
 def test_f7_provision_outside_the_network_is_not_shown(setup: Setup) -> None:
     portal = setup.portal()
     folder = portal.set_up(OLD)
-    OffNetwork(setup.world).give("渋谷区", "警視庁", ALLOWED[13], "住所")
+    OffNetwork(setup.world).give("渋谷区", "警視庁", ALLOWED[ProvisionItem.INVESTIGATION], "住所")
     assert portal.records(folder, folder) == []
 
 

@@ -21,17 +21,11 @@ from kazashi.assembly.points import enrol_till
 from kazashi.assembly.points_server import centre_of
 from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.assessments import sample_assessment
+from kazashi.provision_network.law_versions import NETWORK_STARTS, VERSIONS, ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.ordinances import filings
-from kazashi.provision_network.provisions import (
-    IN_FORCE,
-    INVESTIGATIONS,
-    SECRECY_CLEARANCE,
-    Party,
-    PersonField,
-    Provision,
-)
-from kazashi.provision_network.rules import NETWORK_STARTS, ORDINANCE, Purpose
+from kazashi.provision_network.provisions import INVESTIGATIONS, OnLine, Party, PersonField, Policy, Provision
+from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import NetworkRejected
 from kazashi.refund_points.goods import Basket, Category, Item, ReceiptLine
 from kazashi.refund_points.reading import CardReading
@@ -42,8 +36,9 @@ from tests.cli.program import InProcessProgram
 from tests.studies.conftest import Copied
 from tests.town import certificates
 
-CASE = Provision(13, Party.MUNICIPALITY, Party.INVESTIGATOR, purpose=INVESTIGATIONS[3], case="1", reason="x",
-                 approved_by="x")  # fmt: skip
+CASE = Provision(ProvisionItem.INVESTIGATION, Party.MUNICIPALITY, Party.INVESTIGATOR, INVESTIGATIONS[3], case="1",
+                 reason="x", approved_by="x")  # fmt: skip
+ORDINANCE = VERSIONS[-1].cite(ProvisionItem.NETWORK_ORDINANCE)
 FEAST = Basket((ReceiptLine(Item("feast", "宴会", 110_000, Category.EATING_OUT)),))
 
 Act = Callable[[Institutions, Network, bool], None]
@@ -56,10 +51,11 @@ def move(institutions: Institutions, _: Network, into_prison: bool) -> None:
 
 
 def give(institutions: Institutions, _: Network, without_basis: bool) -> None:
-    """(ii) A town gives data to an investigator: for a clearance, which its own rules allow, or in a criminal case."""
-    policy = replace(IN_FORCE, secrecy_clearance=True) if without_basis else IN_FORCE
-    purpose = SECRECY_CLEARANCE if without_basis else INVESTIGATIONS[3]
-    OffNetwork(institutions.world, policy).give("渋谷区", "警視庁", replace(CASE, purpose=purpose), "住所")
+    """(ii) A town gives data to an investigator: online, which its ordinance does not allow, or on paper."""
+    policy = Policy(OnLine.POSSIBLE_IF)
+    OffNetwork(institutions.world, policy).give(
+        "渋谷区", "警視庁", replace(CASE, on_line=without_basis, safeguards=True), "住所"
+    )
 
 
 def register(_: Institutions, network: Network, another_sector: bool) -> None:
@@ -77,7 +73,8 @@ def attempt(institutions: Institutions, _: Network, with_mykey: bool) -> None:
     """(iv) A town wants to give data for recruiting: with a MyKey ID, which no penalty protects, or a number."""
     handle = PersonField.MYKEY_ID if with_mykey else PersonField.INDIVIDUAL_NUMBER
     with suppress(NetworkRejected):
-        OffNetwork(institutions.world).give("渋谷区", "防衛省", replace(CASE, purpose="自衛官募集"), "住所", handle)
+        recruiting = replace(CASE, purpose="自衛官募集", handle=handle)
+        OffNetwork(institutions.world).give("渋谷区", "防衛省", recruiting, "住所")
 
 
 def buy(institutions: Institutions, _: Network, by_serial: bool) -> None:
@@ -249,9 +246,10 @@ def test_p4_an_affair_by_ordinance_counts_from_its_publication(copied: Copied, t
     network, world, day = Network(institutions), institutions.world, today(institutions.world.clock)
     entry = {"identifier": "town-1", "body": body_of(network.people()[0]), "law": "医療費助成条例",
              "affair": "医療費の助成", "provider": "市町村長", "item": "住民票関係情報", "like": "9",
-             "same_purpose": True, "similar_content": True, "nearly_same_items": True}  # fmt: skip
+             "field": "福祉"}  # fmt: skip
     kinds = {body.name: body.kind for body in network.core.members.institutions()}
     network.core.ordinances.file(filings(json.dumps(entry), kinds), day)
+    network.core.ordinances.accept("town-1", day)
     published = network.core.ordinances.publish("town-1", day)
     made = {"item": entry["item"], "reason": f"{ORDINANCE}, town-1 (like 別表第二 {published.like})"}
     towns = {"requester": entry["body"], "provider": next(one for one, kind in kinds.items()
@@ -284,10 +282,10 @@ def test_p4_a_question_of_the_day_on_which_its_ordinance_is_withdrawn_has_a_basi
 
     def publish(identifier: str, on: date) -> None:
         filing = {"identifier": identifier, "body": town, "law": "医療費助成条例", "affair": "医療費の助成",
-                  "provider": MUNICIPALITY, "item": item, "like": "9"}  # fmt: skip
-        flags = ("--same-purpose", "--similar-content", "--nearly-same-items")
+                  "provider": MUNICIPALITY, "item": item, "like": "9", "field": "福祉"}  # fmt: skip
         options = [word for name, value in filing.items() for word in (f"--{name}", value)]
-        network("ordinance", "add", *options, *flags, "--on", str(on))
+        network("ordinance", "add", *options, "--on", str(on))
+        network("ordinance", "accept", identifier, "--on", str(on))
         network("ordinance", "publish", identifier, "--on", str(on))
 
     def ask(who: str, identifier: str) -> str:

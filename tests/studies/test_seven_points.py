@@ -15,8 +15,9 @@ from playwright.sync_api import sync_playwright
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import Network, body_of
 from kazashi.assembly.network_offices import TAX_OFFICE
+from kazashi.provision_network.law_versions import ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
-from kazashi.provision_network.provisions import INVESTIGATIONS, Party, Provision
+from kazashi.provision_network.provisions import INVESTIGATIONS, TAXES_PURPOSE, Party, Provision
 from kazashi.studies import seven_points_page
 from kazashi.studies.seven_points import studied
 from kazashi.tracking_lab.page.words import Language, Words, catalog
@@ -26,9 +27,9 @@ from tests.studies.conftest import Copied
 
 pytestmark = pytest.mark.browser
 
-CASE = Provision(13, Party.MUNICIPALITY, Party.INVESTIGATOR, purpose=INVESTIGATIONS[3], case="1", reason="x",
-                 approved_by="x")  # fmt: skip
-TAXES = Provision(9, Party.TAX_AGENCY, Party.MUNICIPALITY, purpose="国税・地方税の賦課徴収", safeguards=True)
+CASE = Provision(ProvisionItem.INVESTIGATION, Party.MUNICIPALITY, Party.INVESTIGATOR, INVESTIGATIONS[3], case="1",
+                 reason="x", approved_by="x")  # fmt: skip
+TAXES = Provision(ProvisionItem.TAXES, Party.TAX_AGENCY, Party.MUNICIPALITY, TAXES_PURPOSE, safeguards=True)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +54,7 @@ def test_r7_each_of_seven_points_has_counts_that_follow_the_world(world: World) 
     records = counts(before, 1)["without-consent"]
     assert records == (4, 4), "two of the setup, and two of this study"
     assert counts(before, 1)["shown-to-person"] == (4, 4)
-    assert counts(before, 2) == {"other-purposes-refused": (695, 695), "joins-without-request": (1, None)}
+    assert counts(before, 2) == {"other-purposes-refused": (3040, 3040), "joins-without-request": (1, None)}
     (having, bodies), (by_number, pairs) = (counts(before, 3)[f"{name}-number"] for name in ("bodies-with", "pairs-by"))
     assert 1 < having < (bodies or 0), "the portal has no individual number"
     assert (by_number, pairs) == (math.comb(having, 2), math.comb(bodies or 0, 2))

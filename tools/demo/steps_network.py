@@ -129,7 +129,7 @@ def _checked(offices: Offices, shown: str) -> int:
     body = body_of(offices.network.institutions.registry.find("hanako"))
     if shown.count(body) < len(offices.answers) or any(content in shown for content in offices.answers.values()):
         raise StepFailed(f"the portal shows {shown!r}")
-    offices.shown = shown.count("番号法19条7号")
+    offices.shown = shown.count("番号法19条8号")
     return offices.shown
 
 

@@ -12,7 +12,7 @@ from kazashi.tools.cli.commands.network_ordinances import limit, ordinance
 from kazashi.tools.cli.commands.network_questions import ask, copies, held, process, protected, release
 from kazashi.tools.cli.commands.network_rights import basis, entrust, inspect, records, request
 from kazashi.tools.cli.commands.network_shared import network_of
-from kazashi.tools.cli.commands.network_studies import match, rulings, study, three_ways
+from kazashi.tools.cli.commands.network_studies import history_command, match, rulings, study, three_ways
 from kazashi.tools.cli.commands.shared import (
     Reply,
     agent_option,
@@ -41,7 +41,7 @@ def network() -> None:
 
 for command in (
     body, people, system, assessment, ask, process, held, release, protected, copies, ordinance, limit, records, basis,
-    request, entrust, inspect, three_ways, rulings, study, match, open_log, insights,
+    request, entrust, inspect, three_ways, rulings, study, history_command, match, open_log, insights,
 ):  # fmt: skip
     network.add_command(command)
 
@@ -130,27 +130,27 @@ def network_portal(
 @network.command("rules")
 @click.option("--requester", metavar="KIND", help="Show only rows for this kind of requester.")
 @click.option("--item", help="Show only rows for this item.")
-@click.option("--gap", is_flag=True, help="Show the laws that are missing in the table of uses (別表第一).")
+@click.option("--gap", is_flag=True, help="Show requesters and laws that are missing in the table of uses (別表第一).")
 @replies
 def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
     """Show who may request what from whom.
 
-    This is the table of affairs (別表第二), with the affair and the law of each row.
+    This is the table of affairs (別表第二 as published), with the affair, the law and the source of each row.
     """
     from dataclasses import asdict
 
-    from kazashi.provision_network.rules import table_of_affairs
+    from kazashi.provision_network.tables import kinds_of, printed_table
     from kazashi.provision_network.uses import outside_the_table
 
-    affairs = table_of_affairs()
     if gap:
-        laws = outside_the_table(affairs)
-        return Reply(laws, "\n".join(laws) or "none")
+        pairs = [{"requester": requester, "law": law} for requester, law in outside_the_table(printed_table())]
+        return Reply(pairs, table(pairs, "none"))
     rows: list[dict[str, Any]] = [
-        {"row": row.number, **asdict(row.purpose), "number": "yes" if row.uses_number else "no"}
-        for row in affairs
-        if requester in (None, row.purpose.requester) and item in (None, row.purpose.item)
-    ]
+        {"row": row.number, **asdict(row.purpose), "number": "yes" if row.uses_number else "no",
+         "source": row.source or "unverified"}
+        for row in printed_table()
+        if requester in (None, *kinds_of(row.purpose.requester)) and item in (None, row.purpose.item)
+    ]  # fmt: skip
     return Reply(rows, table(rows, "no row matches"))
 
 
@@ -170,7 +170,8 @@ def network_decide(
     REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW. Shows the rule that decides. The exit status is 1 if the
     query is denied.
     """
-    from kazashi.provision_network.rules import Purpose, RuleBook, table_of_affairs
+    from kazashi.provision_network.rules import RuleBook
+    from kazashi.provision_network.tables import Purpose, table_of_affairs
 
     day = parsed_day(on)
     decision = RuleBook(table_of_affairs()).decide(Purpose(requester, law, affair, provider, item), day)

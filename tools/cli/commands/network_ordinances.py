@@ -18,22 +18,21 @@ if TYPE_CHECKING:
 def ordinance() -> None:
     """Manage affairs by ordinance (独自利用事務, 番号法19条8号).
 
-    An affair is filed with the Commission, which then publishes it. Only then may the body use the network for it.
+    An affair is filed with the Commission, which accepts and then publishes it. Only then may the body use the network
+    for it.
     """
 
 
-_TEXTS = ("identifier", "body", "law", "affair", "provider", "item", "like")
-_CONDITIONS = ("same_purpose", "similar_content", "nearly_same_items")
+_TEXTS = ("identifier", "body", "law", "affair", "provider", "item", "like", "field")
 
 
 def _entered(
     identifier: str | None, body: str | None, law: str | None, affair: str | None, provider: str | None,
-    item: str | None, like: str | None, same_purpose: bool, similar_content: bool, nearly_same_items: bool,
+    item: str | None, like: str | None, field: str | None,
 ) -> dict[str, Any]:  # fmt: skip
     """The filing that the options describe, without what was not entered."""
-    texts = zip(_TEXTS, (identifier, body, law, affair, provider, item, like), strict=True)
-    flags = zip(_CONDITIONS, (same_purpose, similar_content, nearly_same_items), strict=True)
-    return {**{name: value for name, value in texts if value is not None}, **dict(flags)}
+    texts = zip(_TEXTS, (identifier, body, law, affair, provider, item, like, field), strict=True)
+    return {name: value for name, value in texts if value is not None}
 
 
 @ordinance.command("add")
@@ -47,9 +46,7 @@ def _entered(
     click.option("--provider", metavar="KIND", help="The kind of body that is asked."),
     click.option("--item", help="The item that is asked for."),
     click.option("--like", metavar="ROW", help="The row of the table that the affair is modelled on."),
-    click.option("--same-purpose", is_flag=True, help="The affair has the same purpose as the row."),
-    click.option("--similar-content", is_flag=True, help="Its content is similar."),
-    click.option("--nearly-same-items", is_flag=True, help="Provider and item are nearly those of the row."),
+    click.option("--field", help="The field of 番号法9条2項, such as 福祉; a wrong one lists them."),
 )  # fmt: skip
 @day_option
 @replies
@@ -57,7 +54,8 @@ def _entered(
 def ordinance_add(context: click.Context, file: Path | None, on: str | None, entered: dict[str, Any]) -> Reply:
     """File an affair by ordinance with the Commission (届出).
 
-    FILE is JSON or TOML with one filing or several (`filing`); the options describe one. All or none are filed.
+    FILE is JSON or TOML with one filing or several (`filing`); the options describe one. All or none are filed. A
+    filing is refused if its provider and item are not in the row that it is like.
     """
     import json
 
@@ -77,13 +75,30 @@ def ordinance_add(context: click.Context, file: Path | None, on: str | None, ent
     return Reply(rows, table(rows, "nothing was filed"))
 
 
+@ordinance.command("accept")
+@click.argument("identifier")
+@day_option
+@replies
+@click.pass_context
+def ordinance_accept(context: click.Context, identifier: str, on: str | None) -> Reply:
+    """Record that the Commission accepts an affair.
+
+    It accepts that the affair's purpose and content are those of the row that it is like. One that it does not accept
+    is withdrawn.
+    """
+    network = network_of(context)
+    affair = network.core.ordinances.accept(identifier, day_of(on, network.world))
+    network.carry()
+    return Reply(_row(affair), f"{identifier} is accepted on {affair.accepted}")
+
+
 @ordinance.command("publish")
 @click.argument("identifier")
 @day_option
 @replies
 @click.pass_context
 def ordinance_publish(context: click.Context, identifier: str, on: str | None) -> Reply:
-    """Publish an affair that was filed."""
+    """Publish an affair that was accepted."""
     network = network_of(context)
     affair = network.core.ordinances.publish(identifier, day_of(on, network.world))
     network.carry()
@@ -114,14 +129,15 @@ def ordinance_withdraw(context: click.Context, identifier: str, on: str | None) 
 def ordinance_list(context: click.Context, published: bool, as_csv: bool) -> Reply:
     """Show the affairs by ordinance.
 
-    Each has the days on which it was filed, published and withdrawn, and the conditions that it does not meet today.
+    Each has the days on which it was filed, accepted, published and withdrawn, and the conditions that it does not meet
+    today.
     """
     network = network_of(context)
     today, rules = day_of(None, network.world), network.core.ordinances.rules()
     if published:
         rows: list[dict[str, Any]] = [dict(row) for row in rules.published(today)]
     else:
-        rows = [{**_row(one), "missing": ", ".join(one.missing(today))} for one in rules.ordinances]
+        rows = [{**_row(one), "missing": ", ".join(rules.missing(one, today))} for one in rules.ordinances]
     if as_csv:
         return Reply(rows, _csv(rows))
     return Reply(rows, table(rows, "no affair by ordinance is published" if published else "none was filed"))
@@ -177,11 +193,11 @@ def limit_remove(context: click.Context, provider: str, item: str) -> Reply:
 
 def _row(affair: OrdinanceAffair) -> dict[str, Any]:
     days = {name: None if (day := getattr(affair, name)) is None else day.isoformat()
-            for name in ("filed", "published", "withdrawn")}  # fmt: skip
+            for name in ("filed", "accepted", "published", "withdrawn")}  # fmt: skip
     purpose = affair.purpose
     return {
         "identifier": affair.identifier, "body": affair.body, "law": purpose.law, "affair": purpose.affair,
-        "provider": purpose.provider, "item": purpose.item, "like": affair.like, **days,
+        "provider": purpose.provider, "item": purpose.item, "like": affair.like, "field": affair.field, **days,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""`kazashi network three-ways`, `rulings`, `study` and `match`: studies of a world's network."""
+"""`kazashi network three-ways`, `rulings`, `study`, `history` and `match`: studies of a world's network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kazashi.tools.cli.commands.network_shared import network_of
-from kazashi.tools.cli.commands.shared import Reply, language_option, replies, world_of
+from kazashi.tools.cli.commands.shared import Reply, language_option, replies, table, world_of
 
 
 @click.command("three-ways")
@@ -110,6 +110,39 @@ def study(context: click.Context, who: str, html: Path | None, lang: str) -> Rep
     if found.not_asked:
         lines.append(f"{words('study.not-asked')} ({found.not_asked})")
     return Reply(document, "\n".join(lines))
+
+
+@click.command("history")
+@click.argument("law")
+@click.argument("affair")
+@click.option("--html", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the page here.")
+@language_option
+@replies
+def history_command(law: str, affair: str, html: Path | None, lang: str) -> Reply:
+    """Show one affair over the years.
+
+    For each period since the Number Act was promulgated, shows by which provision the requests of the AFFAIR of a LAW
+    are allowed, or why not. The page is one file and needs no script.
+    """
+    from dataclasses import asdict
+
+    from kazashi.assembly.errors import UsageError
+    from kazashi.studies.affair_history import as_html, history
+    from kazashi.tracking_lab.page.words import Language
+    from kazashi.world.atomic_file import write_whole
+
+    periods = history(law, affair)
+    if not periods:
+        raise UsageError(f"the table has no affair {affair} of {law}; see: kazashi network rules")
+    if html is not None:
+        write_whole(html, as_html(law, affair, periods, Language(lang)))
+        click.echo(f"The page is in {html}", err=True)
+    document = [{**asdict(one), "begins": one.begins.isoformat(),
+                 "until": None if one.until is None else one.until.isoformat()} for one in periods]  # fmt: skip
+    rows = [{"until": one["until"] or "today", "allowed": f"{one['allowed']} of {one['requests']}",
+             "rule, or why not": "; ".join(one["rules"]) or f"{one['denial']}: {one['words']}"}
+            for one in document]  # fmt: skip
+    return Reply(document, table(rows, "the table has no such affair"))
 
 
 @click.command("match")
