@@ -25,7 +25,7 @@ _PAGES = Pages("kazashi.medical_insurance")
 
 
 class DeskPages:
-    """The pages of a clinic's terminal. `origin` is the page's own, such as http://localhost:18618."""
+    """The pages of a clinic's terminal. `origin` is the page's own, such as http://localhost:PORT."""
 
     def __init__(self, terminal: ClinicTerminal, clinic: str, origin: str) -> None:
         self._terminal = terminal

@@ -39,7 +39,7 @@ STATES: Mapping[EligibilityState, Bilingual] = {
 
 TROUBLES: Mapping[TerminalTrouble, Bilingual] = {
     TerminalTrouble.NO_CARD: ("カードがありません。リーダーに置いて、もう一度お試しください。",
-                              "There is no card. Put it on the reader, and try again."),
+                              "No card was found. Put it on the reader, and try again."),
     TerminalTrouble.TWO_CARDS: ("カードが２枚以上あります。１枚だけ置いてください。",
                                 "There are several cards. Leave only one on the reader."),
     TerminalTrouble.CARD_FAILED: ("カードを読めませんでした。もう一度置いてください。",
