@@ -18,12 +18,13 @@ import httpx
 from benchmarks.bench_worlds import new_world
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.medical_insurance import insurance_of
-from kazashi.assembly.network import CORE, DESK, Network, free_addresses, port_of, served
+from kazashi.assembly.network import DESK, Network, free_addresses, port_of, served
 from kazashi.assembly.network_bodies import NetworkBodies
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.medical_insurance.feed import ChangeType
 from kazashi.medical_insurance.joint_body import INTERFACE
+from kazashi.provision_network.terms import CORE
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.pcscd import start_pcscd
 from kazashi.relying_party.login.card_reader import card_answers, sign_with_card

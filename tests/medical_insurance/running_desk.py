@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -13,9 +13,10 @@ from pathlib import Path
 import httpx
 from playwright.sync_api import Browser, sync_playwright
 
-from kazashi.assembly.network import CORE, DESK, free_addresses, port_of, served
+from kazashi.assembly.network import DESK, free_addresses, port_of, served
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.medical_insurance.joint_body import INTERFACE
+from kazashi.provision_network.terms import CORE
 from kazashi.reader_bridge.host import Presentation, ReaderHost
 from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.tools.daemon.services import Services
@@ -104,7 +105,7 @@ def running_desk(directory: Path, pcscd: RunningPcscd, keys: KeySource) -> Itera
         parts: dict[str, ServedProcess] = {}
         # A process ends with the thread that started it, so that the threads must outlive the processes.
         pool = stack.enter_context(ThreadPoolExecutor(len(start)))
-        stack.callback(lambda: [process.kill() for process in parts.values()])
+        stack.callback(lambda: _kill(parts.values()))
         for name, begun in {name: pool.submit(one) for name, one in start.items()}.items():
             parts[name] = begun.result()
         host = ReaderHost(pcscd.endpoints)
@@ -116,3 +117,8 @@ def running_desk(directory: Path, pcscd: RunningPcscd, keys: KeySource) -> Itera
         yield RunningDesk(
             town, host, images, browser, parts, joint_body, f"http://localhost:{clinic_port}", folder
         )  # fmt: skip
+
+
+def _kill(processes: Iterable[ServedProcess]) -> None:
+    for process in processes:
+        process.kill()

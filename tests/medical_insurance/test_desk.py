@@ -17,7 +17,7 @@ from kazashi.medical_insurance.clinic import Clinic
 from kazashi.medical_insurance.joint_body import INTERFACE, NAME
 from kazashi.provision_network.message_http import SYSTEM
 from kazashi.reader_bridge.pcscd import RunningPcscd
-from kazashi.web.mutual_tls import Credentials, JsonConnection
+from kazashi.web.mutual_tls import Credentials, JsonConnection, client
 from kazashi.world.key_source import SharedKeySource
 from tests.medical_insurance.insured_town import CLINIC, INSURER, OTHER, PIN, copied
 from tests.medical_insurance.running_desk import RunningDesk, running_desk
@@ -139,8 +139,6 @@ def test_a_form_of_another_page_or_host_is_refused(desk: RunningDesk) -> None:
 
 def file_to(desk: RunningDesk, credentials: Credentials, content: bytes) -> tuple[int, dict[str, object]]:
     """Hand a file in over HTTPS."""
-    from kazashi.web.mutual_tls import client
-
     with client(credentials, desk.joint_body) as connection:
         response = connection.post("/v1/feeds", content=content)
     return response.status_code, response.json()
@@ -174,9 +172,10 @@ def test_insurers_hand_files_in_over_https_and_strangers_do_not(desk: RunningDes
 
 def test_only_a_clinic_s_certificate_checks_cards(desk: RunningDesk) -> None:
     stranger = desk.town.network.core.credentials(CLINIC, "clinic")  # of another authority, with the same name and unit
-    removed, name = desk.town.insurance.clinics, "閉じた医院"
-    closed = Credentials(*(part for part in (*_pems(removed.add(name)), stranger.authority)))
-    removed.remove(name)
+    clinics, name = desk.town.insurance.clinics, "閉じた医院"
+    issued = clinics.add(name)
+    closed = Credentials(issued.certificate, issued.key, stranger.authority)
+    clinics.remove(name)
     for credentials in (stranger, closed):
         connection = JsonConnection(credentials, desk.joint_body)
         status, content = connection.post("/v1/challenge", {})
@@ -184,7 +183,14 @@ def test_only_a_clinic_s_certificate_checks_cards(desk: RunningDesk) -> None:
         assert (status, json.loads(content)["denial"]) == (403, "not-entitled")
     good = JsonConnection(Clinic.load(desk.folder).credentials, desk.joint_body)
     assert good.post("/v1/challenge", {})[0] == 200
-    for body in ({}, {"how": "magic"}, {"how": "pin", "nonce": "x", "signature": "", "certificate": ""}, [], 1):
+    bodies: list[object] = [
+        {},
+        {"how": "magic"},
+        {"how": "pin", "nonce": "x", "signature": "", "certificate": ""},
+        [],
+        1,
+    ]
+    for body in bodies:
         assert good.post("/v1/check", body)[0] == 400
     good.close()
 
@@ -199,7 +205,3 @@ def test_a_network_or_joint_body_that_does_not_respond_is_not_a_valid_insurance(
     desk.parts["joint"].kill()
     assert desk.post(how="pin", pin=PIN) == "joint-body-unreachable"
     assert "not confirmed" in desk.sentence
-
-
-def _pems(credentials: Credentials) -> tuple[bytes, bytes]:
-    return credentials.certificate, credentials.key
