@@ -46,6 +46,9 @@ _OK = 0x9000
 _LOOK_MS = 250
 """How long the terminal waits for the readers to report a change before it looks again by itself."""
 
+_TURN_SECONDS = 5.0
+"""How long a check waits for another one that has a card, and talks to the joint body."""
+
 
 class TerminalTrouble(Enum):
     """Why the terminal has no result of the joint body."""
@@ -87,16 +90,19 @@ class ClinicTerminal:
         self._reader = reader
         self._seconds = seconds
         self._turn = threading.Lock()
+        self._latest = 0
 
     def check(self, how: HolderCheck, pin: str = "", *, register: bool = False) -> EligibilityResult | Troubled:
         """Wait for the card, and return the entitlement of its holder, or why there is no result.
 
-        The challenge is requested before the card is there, so that nobody waits for it with the card in hand.
+        The challenge is requested before the card is there, so that nobody waits for it with the card in hand. A check
+        that waits for a card gives way to a newer one: staff may have chosen another way.
         """
-        if not self._turn.acquire(blocking=False):
+        self._latest = mine = self._latest + 1
+        if not self._turn.acquire(timeout=_TURN_SECONDS):
             return Troubled(TerminalTrouble.BUSY)
         try:
-            return self._checked(how, pin, register)
+            return self._checked(how, pin, register, mine)
         except JointBodyUnreachable as error:
             return Troubled(TerminalTrouble.UNREACHABLE, words=str(error))
         except MalformedPin as error:
@@ -118,12 +124,12 @@ class ClinicTerminal:
         """Close the connection to the joint body."""
         self._line.close()
 
-    def _checked(self, how: HolderCheck, pin: str, register: bool) -> EligibilityResult | Troubled:
+    def _checked(self, how: HolderCheck, pin: str, register: bool, mine: int) -> EligibilityResult | Troubled:
         if how is HolderCheck.PIN:
             check_pin_shape(pin)
         challenge = self._line.challenge()
-        if not self._wait_for_card():
-            return Troubled(TerminalTrouble.NO_CARD)
+        if not self._wait_for_card(mine):
+            return Troubled(TerminalTrouble.NO_CARD if self._latest == mine else TerminalTrouble.BUSY)
         signature, certificate = self._signed(how, pin, challenge)
         return self._line.check(challenge, signature, certificate, how, register=register)
 
@@ -136,8 +142,9 @@ class ClinicTerminal:
             certificate = card.certificate()  # a phone shows it only after the PIN
             return card.sign(challenge.message, certificate), certificate
 
-    def _wait_for_card(self) -> bool:
-        """Wait until a card is in a reader. Returns False if none comes in time. Raises CardMissing."""
+    def _wait_for_card(self, mine: int) -> bool:
+        """Wait until a card is in a reader. Returns False if none comes in time, or a newer check than `mine` has come.
+        Raises CardMissing."""
         until = monotonic() + self._seconds
         with _readers_context() as context:
             while True:
@@ -148,7 +155,7 @@ class ClinicTerminal:
                 code, states = SCardGetStatusChange(context, 0, watched)
                 if code == SCARD_S_SUCCESS and any(state & SCARD_STATE_PRESENT and atr for _, state, atr in states):
                     return True
-                if monotonic() >= until:
+                if monotonic() >= until or self._latest != mine:
                     return False
                 SCardGetStatusChange(context, _LOOK_MS, [(name, state) for name, state, _ in states])
 

@@ -62,12 +62,16 @@ class RunningDesk:
 
     def post(self, language: str = "en", **fields: str) -> str:
         """Send the page's form, and return the state that the page shows; its sentence is in `sentence`."""
+        state, self.sentence = self.state_of(language, **fields)
+        return state
+
+    def state_of(self, language: str = "en", **fields: str) -> tuple[str, str]:
+        """Send the page's form, and return the state and the sentence that the page shows."""
         headers = {"Origin": self.page, "Accept-Language": language}
         response = httpx.post(f"{self.page}/check", data=fields, headers=headers, timeout=LIMIT)
         match = re.search(r'data-state="([^"]*)">([^<]*)<', response.text)
         assert match is not None, response.text
-        self.sentence = match[2]
-        return match[1]
+        return match[1], match[2]
 
 
 @contextmanager
