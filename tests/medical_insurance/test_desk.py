@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -20,7 +22,7 @@ from kazashi.reader_bridge.pcscd import RunningPcscd
 from kazashi.web.mutual_tls import Credentials, JsonConnection, client
 from kazashi.world.key_source import SharedKeySource
 from tests.medical_insurance.insured_town import CLINIC, INSURER, OTHER, PIN, copied
-from tests.medical_insurance.running_desk import RunningDesk, running_desk
+from tests.medical_insurance.running_desk import WAIT, RunningDesk, running_desk
 from tests.polling import until
 from tests.town import new_institutions
 
@@ -95,9 +97,13 @@ def test_the_browser_s_language_decides_until_the_user_does(desk: RunningDesk) -
 
 def test_what_is_wrong_with_the_card_is_said_in_a_sentence(desk: RunningDesk) -> None:
     desk.clear()
-    assert (desk.post(how="pin", pin=PIN), desk.sentence) == (
-        "no-card", "No card was found. Put it on the reader, and try again."
-    )  # fmt: skip
+    with ThreadPoolExecutor(1) as other:
+        older = other.submit(desk.state_of, how="face", compared="yes")
+        time.sleep(WAIT / 4)
+        assert (desk.post(how="pin", pin=PIN), desk.sentence) == (
+            "no-card", "No card was found. Put it on the reader, and try again."
+        )  # fmt: skip
+        assert older.result()[0] == "busy", "a check that waits for a card gives way to a newer one"
     desk.put("hanako")
     desk.put("taro", slot=1)
     assert desk.post(how="pin", pin=PIN) == "two-cards"
