@@ -25,7 +25,7 @@ BEGIN = {
 """Commands that set something up, and create a world for it."""
 
 WITHOUT = {
-    "agent", "bench", "ca lint", "card application show", "card relay load",
+    "agent", "bench", "ca lint", "card application show", "card relay load", "clinic serve",
     "demo", "docs", "doctor", "imports", "network decide", "network insights",
     "network openapi",
     "network rules",

@@ -10,7 +10,7 @@ from kazashi.tools.cli.commands.network_shared import network_of
 from kazashi.tools.cli.commands.shared import Reply, port_option, replies, table, world_if_any
 from kazashi.web import ports
 
-_FOLDER = click.Path(file_okay=False, path_type=Path)
+_FOLDER = click.Path(path_type=Path)
 
 
 @click.group()
