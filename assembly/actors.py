@@ -15,12 +15,12 @@ from kazashi.card_management import mdoc_issuer, phones
 from kazashi.card_management.free_area import ACTOR as MUNICIPAL_COUNTERS
 from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
 from kazashi.jpki.profile import CertificateType
+from kazashi.medical_insurance import joint_store
 from kazashi.pki import callers, certificate_database
 from kazashi.provision_network import (
     address_store,
     body_registers,
     core_store,
-    eligibility,
     interface_store,
     intermediate,
     off_network,
@@ -106,6 +106,13 @@ OPENID_PROVIDER = Actor(
     Owner("OpenID provider", "プラットフォーム事業者"),
     "openid-provider",
 )
+JOINT_BODY = Actor(
+    joint_store.ACTOR,
+    "the insurers' joint body",
+    "オンライン資格確認等システム",
+    Owner("insurers' joint body", "支払基金・国保中央会"),
+    "insurers",
+)
 
 _OTHERS = (
     Actor(registry.ACTOR, "the resident registry", "住民基本台帳", MUNICIPALITIES),
@@ -178,12 +185,7 @@ _OTHERS = (
         "ネットワークによらない提供の記録",
         Owner("providers outside the network", "各提供者"),
     ),
-    Actor(
-        eligibility.ACTOR,
-        "the insurers' joint body",
-        "オンライン資格確認等システム",
-        Owner("insurers' joint body", "支払基金・国保中央会"),
-    ),
+    JOINT_BODY,
     Actor(
         body_registers.ACTOR,
         "the bodies' registers of requests and entrustments",

@@ -2,7 +2,7 @@
 
 The portal sends the serial number of an authentication certificate, or of the signature certificate on a Juki card.
 J-LIS knows its holder, and gets the portal's code for that person from the core. The portal learns its own code, and
-the core never sees a serial number.
+the core never sees a serial number. The insurers' joint body gets the insurers' code in the same way.
 """
 
 from __future__ import annotations
@@ -25,10 +25,11 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network_server import HOST, core_of
 from kazashi.jpki.profile import CERTIFICATE_TYPES, CertificateType, Medium
 from kazashi.jpki.serial_number import AmbiguousSerialNumber, serial_text
+from kazashi.medical_insurance.joint_body import NAME as JOINT_BODY
 from kazashi.pki.certificate_database import NoSuchCertificate
 from kazashi.provision_network.codes import ForeignCode, PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.message_http import INTERFACE, JUKI_NET
+from kazashi.provision_network.message_http import INTERFACE, JUKI_NET, SYSTEM
 from kazashi.provision_network.portal import INTERFACE_NAME, record_from
 from kazashi.provision_network.provision_records import RecordLook
 from kazashi.provision_network.terms import CORE, NetworkRejected
@@ -55,7 +56,7 @@ _GUARD = Guard(
 def application(institutions: Institutions, core: JsonConnection) -> Starlette:
     """The office as an ASGI application, to be served with mutual TLS."""
 
-    def find(serial: str, kind: CertificateType) -> tuple[int, dict[str, Any]]:
+    def find(serial: str, kind: CertificateType, path: str, **more: str) -> tuple[int, dict[str, Any]]:
         try:
             issued = institutions.authorities[kind].named(serial)[0]
         except NoSuchCertificate as error:
@@ -67,7 +68,7 @@ def application(institutions: Institutions, core: JsonConnection) -> Starlette:
         if j_lis.outbox.next_due(j_lis.store, (CodeChange.code,)) is not None:
             return 503, {"error": "a changed record code is on its way to the core; try again"}
         try:
-            status, content = core.post("/v1/portal-code", {"record_code": holder})
+            status, content = core.post(path, {"record_code": holder, **more})
             return status, json.loads(content)
         except (OSError, http.client.HTTPException, ValueError) as error:
             return 503, {"error": f"the core does not respond: {error}"}
@@ -78,10 +79,23 @@ def application(institutions: Institutions, core: JsonConnection) -> Starlette:
             return JSONResponse({"error": "only the portal may use this service"}, 403)
         asked = await request.json()
         kind = CERTIFICATE_TYPES[asked.get("kind", CertificateType.AUTHENTICATION.code)]
-        status, content = await run_in_threadpool(find, str(asked["serial"]), kind)
+        status, content = await run_in_threadpool(find, str(asked["serial"]), kind, "/v1/portal-code")
         return JSONResponse(content, status)
 
-    office = Starlette(routes=[Route("/v1/code", code, methods=["POST"])])
+    async def institution_code(request: Request) -> Response:
+        peer = peer_of(request.scope)
+        if (peer.unit, peer.name) != (SYSTEM, JOINT_BODY):
+            return JSONResponse({"error": "only the insurers' joint body may use this service"}, 403)
+        serial, kind = str((await request.json())["serial"]), CertificateType.AUTHENTICATION
+        status, content = await run_in_threadpool(lambda: find(serial, kind, "/v1/institution-code", body=peer.name))
+        return JSONResponse(content, status)
+
+    office = Starlette(
+        routes=[
+            Route("/v1/code", code, methods=["POST"]),
+            Route("/v1/institution-code", institution_code, methods=["POST"]),
+        ]
+    )
     _GUARD.protect(office)
     return office
 

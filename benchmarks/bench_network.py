@@ -1,4 +1,5 @@
-"""`kazashi bench network`: conversions, decisions, exchanges over HTTP, and codes for a million residents."""
+"""`kazashi bench network`: conversions, decisions, exchanges over HTTP, codes for a million residents, and a clinic's
+desk."""
 
 from __future__ import annotations
 
@@ -16,7 +17,9 @@ from itertools import cycle, islice
 from multiprocessing import get_context
 from pathlib import Path
 from random import Random
+from statistics import median
 
+from benchmarks.bench_desk import desk_times
 from benchmarks.bench_rulings import measure_rulings
 from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
@@ -38,7 +41,8 @@ class NetworkSize:
 
     `conversions` counts conversions and decisions. The network has `towns`, plus one national body, with `people` each,
     and `questions` are asked in it. `residents` get a code for each of `bodies`. `holders` of cards are in the world
-    whose stores are searched for handles.
+    whose stores are searched for handles. `taps` is the number of checks of a card at a clinic's desk, in
+    each way; with 0 they are left out.
     """
 
     conversions: int = 200_000
@@ -48,6 +52,7 @@ class NetworkSize:
     residents: int = 1_000_000
     bodies: int = 50
     holders: int = 10_000
+    taps: int = 50
 
 
 _BODIES = 5
@@ -55,6 +60,9 @@ _BODIES = 5
 
 _SYSTEMS, _TOGETHER = 2, 13
 """The number of systems that ask at the same time, and of questions per list."""
+
+_GOAL_DESK = 300.0
+"""The milliseconds that a patient may wait at a clinic's desk."""
 
 _ALONE = 10
 """The number of systems that ask at the same time, one question per request."""
@@ -67,6 +75,9 @@ def measure(progress: Progress = lambda _: None, size: NetworkSize | None = None
         directory = Path(name)
         progress("conversions")
         measures = [*_conversions(directory, size), _decisions(size)]
+        if size.taps:
+            progress("a clinic's desk")
+            measures += _desk(directory, size)
         progress("starting the network's processes")
         measures += _exchanges(directory, size, progress)
         measures += _codes(directory, size, progress)
@@ -136,6 +147,24 @@ def _exchanges(directory: Path, size: NetworkSize, progress: Progress) -> Iterat
         p95 = taken[int(len(taken) * 0.95)] * 1000
         yield at_least(name, "1/s", per_second, 300, "the goal", per_second / 300, 1)
         yield at_most(f"{name}: p95", "ms", p95, 100, "the goal", p95 / 100, 1)
+
+
+def _desk(directory: Path, size: NetworkSize) -> Iterator[Measure]:
+    """Measure checks at a clinic's desk with a card in a reader, in a process of its own."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as process:
+        times = process.submit(desk_times, directory, size.taps).result()
+    alone = median(times.card_alone) * 1000
+    peer = f"the goal; the card's signature alone takes {alone:.0f} ms"
+    for way, taken in times.inserted.items():
+        for what, value in (("median", median(taken)), ("p95", sorted(taken)[int(len(taken) * 0.95)])):
+            name = f"tap to page at a clinic's desk, by {way}: {what}"
+            yield at_most(name, "ms", value * 1000, _GOAL_DESK, peer, value * 1000 / _GOAL_DESK, 1)
+        there = median(times.there[way]) * 1000
+        name = f"the same with the card there already, by {way}: median"
+        yield at_most(name, "ms", there, _GOAL_DESK, peer, there / _GOAL_DESK, 1)
+    paused = max(times.paused) * 1000
+    yield at_most("tap to page after a pause, by PIN: the longest of five", "ms", paused, _GOAL_DESK, peer,
+                  paused / _GOAL_DESK, 1)  # fmt: skip
 
 
 def _codes(directory: Path, size: NetworkSize, progress: Progress) -> Iterator[Measure]:

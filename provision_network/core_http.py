@@ -2,6 +2,7 @@
 
 POST /v1/messages       messages from interface systems
 POST /v1/portal-code    {"record_code"}     the J-LIS office requests a person's code at the portal
+POST /v1/institution-code   {"record_code", "body"}     and at a body that identifies people by their cards
 POST /v1/records        {"code"}            the portal requests a person's records
 POST /v1/record-looks   {"code"}            the portal requests who has looked at them other than through the portal
 """
@@ -29,7 +30,7 @@ from kazashi.provision_network.message_http import (
     json_of,
     messages_of,
 )
-from kazashi.provision_network.terms import CORE, PORTAL_KIND, ProvisionRecord
+from kazashi.provision_network.terms import CORE, PORTAL_KIND, ProvisionRecord, text_of
 from kazashi.web.health import Health
 from kazashi.world.clock import Clock
 from kazashi.world.group_commit import GroupCommit
@@ -49,6 +50,7 @@ class CoreService:
         return guarded(
             Route("/v1/messages", self.messages, methods=["POST"]),
             Route("/v1/portal-code", self.portal_code, methods=["POST"]),
+            Route("/v1/institution-code", self.institution_code, methods=["POST"]),
             Route("/v1/records", self.records, methods=["POST"]),
             Route("/v1/record-looks", self.record_looks, methods=["POST"]),
             Health.of_stores(self._core.store).route(),
@@ -67,6 +69,13 @@ class CoreService:
         client(request, {JUKI_NET}, "only Juki-Net may send resident record codes")
         record_code = str((await json_of(request))["record_code"])
         code = await run_in_threadpool(self._core.codes.portal_code, record_code)
+        return JSONResponse({"code": str(code)})
+
+    async def institution_code(self, request: Request) -> Response:
+        """Return a person's code at a body."""
+        client(request, {JUKI_NET}, "only Juki-Net may send resident record codes")
+        asked = await json_of(request)
+        code = await run_in_threadpool(self._core.codes.code_for, text_of(asked["body"]), text_of(asked["record_code"]))
         return JSONResponse({"code": str(code)})
 
     async def records(self, request: Request) -> Response:

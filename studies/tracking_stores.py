@@ -16,7 +16,9 @@ from kazashi.assembly.points import enrol_till
 from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.relying import card_verdict, direct_linkage
 from kazashi.jpki.profile import CertificateType
-from kazashi.provision_network.eligibility import EligibilityService, Insurance
+from kazashi.medical_insurance.feed import ChangeType, FeedLine, InsurerFeed, written
+from kazashi.medical_insurance.joint_body import JointBody
+from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.law_versions import ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
@@ -72,11 +74,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         world, network.portal, lambda serial: network.core.codes.portal_code(authority.find(serial).holder),
         network.core.records.of, linkage,
     )  # fmt: skip
-    mykey, eligibility, tenants = (
-        MyKeyPlatform(world, linkage),
-        EligibilityService(world, linkage),
-        Platform(world, linkage),
-    )
+    mykey, joint, tenants = MyKeyPlatform(world, linkage), JointBody(world, linkage), Platform(world, linkage)
     for tenant in ("library", TENANT):
         tenants.add_tenant(tenant)
     till = enrol_till(world, "rice-shop", "till-1")
@@ -86,9 +84,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         serial = _serial(verdict)
         portal.set_up(serial)
         mykey.register(verdict)
-        insured = f"06-{secure_random(40):013d}"
-        eligibility.insure(Insurance(insured, "架空健康保険組合", date(2020, 4, 1), None))
-        eligibility.tie(verdict, insured)
+        _insure(joint, place, serial)
         mykey.enrol(verdict, "library", f"L-0000{place}")
         till.sell(_FEAST, CardReading(serial))
         assert verdict.certificate is not None
@@ -110,6 +106,15 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         yield institutions, network
     finally:
         world.close()
+
+
+def _insure(joint: JointBody, place: int, serial: int) -> None:
+    """Insure a person, and register their card. The insurer is not on this world's network, and its code made up."""
+    line = FeedLine(ChangeType.NEW, f"{place:010d}", f"06-{secure_random(26):08d}", date(2020, 4, 1), None, 2)
+    text = written("架空健康保険組合", place + 1, date(2020, 4, 1), [line])
+    code = InstitutionCode(secure_random(128).to_bytes(16))
+    joint.accept(InsurerFeed.parse(text.encode()), {line.address_number: code})
+    joint.register(serial, code)
 
 
 def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:

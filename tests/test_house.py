@@ -28,7 +28,7 @@ _GROUND = {"world", "web", "jpki"}
 _CARD = {"card", "applets"}
 _BELOW_THE_ACTORS = _GROUND | {"relying_party", "resident_registry"}
 _ACTORS = _BELOW_THE_ACTORS | _CARD | {"reader_bridge", "pki", "card_management", "refund_points", "provision_network",
-                                       "tracking_lab"}  # fmt: skip
+                                       "medical_insurance", "tracking_lab"}  # fmt: skip
 MAY_IMPORT: dict[str, set[str]] = {
     "card": set(),
     "world": set(),
@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "card_management": {*_CARD, *_GROUND, "resident_registry", "pki"},
     "refund_points": _GROUND | {"relying_party"},
     "provision_network": _BELOW_THE_ACTORS,
+    "medical_insurance": _BELOW_THE_ACTORS | {"card", "provision_network"},
     "tracking_lab": _BELOW_THE_ACTORS | {"pki"},
     "assembly": _ACTORS,
     "studies": _ACTORS | {"assembly"},

@@ -60,9 +60,11 @@ PROVIDER = Port(12, "the OpenID Connect provider", host="localhost")
 PLATFORM = Port(13, "the platform operator")
 CENTRE = Port(14, "the accumulation centre", "https", "localhost")
 REFUND_PORTAL = Port(15, "the refund portal", host="localhost")
+JOINT_BODY = Port(16, "the insurers' joint body", "https", "localhost")
+CLINIC = Port(17, "the terminal at a clinic's desk", host="localhost")
 
 PORTS = (
     CONSOLE, AUTHORITIES, DIRECTORY, DESK, CORE, MUNICIPAL, PENSION, PORTAL_MESSAGES, PORTAL, AGENT, SITE, PROVIDER,
-    PLATFORM, CENTRE, REFUND_PORTAL,
+    PLATFORM, CENTRE, REFUND_PORTAL, JOINT_BODY, CLINIC,
 )  # fmt: skip
 """The table of ports. Each further server takes the first free port that has no entry."""

@@ -43,6 +43,10 @@ class CardMissing(Exception):
     """There is no JPKI card in any reader, or it was removed, or it failed."""
 
 
+class CardsAmbiguous(CardMissing):
+    """There are several JPKI cards in the readers, so it is unclear whose is meant."""
+
+
 class CertificateAbsent(CardMissing):
     """The card has no certificate of that type. A Juki card has a signature certificate only."""
 
@@ -86,19 +90,56 @@ class Signed:
     certificate: bytes
 
 
+class CardAtHand:
+    """A card with its JPKI application selected, in a transaction of its own, for programs that do each step
+    themselves. Every method raises CardMissing."""
+
+    def __init__(self, transmit: Transmit) -> None:
+        self.transmit = transmit
+
+    def certificate(self) -> bytes:
+        """Return the authentication certificate (DER)."""
+        return _read(self.transmit, _FILES[CertificateType.AUTHENTICATION].certificate)
+
+    def verify_pin(self, pin: str) -> None:
+        """Send the authentication PIN. Raises MalformedPin and PinWrong."""
+        files = _FILES[CertificateType.AUTHENTICATION]
+        _verify(self.transmit, files, _checked_pin(CertificateType.AUTHENTICATION, pin))
+
+    def sign(self, message: bytes, certificate: bytes) -> bytes:
+        """Sign with the authentication key, which is that of the certificate, and needs the PIN or what stands in for
+        it."""
+        _select(self.transmit, _FILES[CertificateType.AUTHENTICATION].key)
+        return _signature(self.transmit, message, load_der_x509_certificate(certificate).public_key())
+
+
+@contextmanager
+def only_card(reader: str = "") -> Iterator[CardAtHand]:
+    """Yield the only JPKI card in a reader whose name starts with `reader`. Raises CardsAmbiguous, and CardMissing."""
+    with _failures_as_card_missing():
+        present = [str(one) for one in readers() if str(one).startswith(reader) and card_answers(str(one))]
+        if len(present) > 1:
+            present = [name for name in present for _ in _cards(name)]
+        if len(present) > 1:
+            raise CardsAmbiguous("there are several cards in the readers; leave only one")
+        for transmit in _cards(present[0]) if present else ():
+            yield CardAtHand(transmit)
+            return
+    raise CardMissing("there is no individual number card in any reader")
+
+
+def check_pin_shape(pin: str) -> None:
+    """Raise MalformedPin if a text cannot be an authentication PIN."""
+    _checked_pin(CertificateType.AUTHENTICATION, pin)
+
+
 def sign_with_card(kind: CertificateType, pin: str, message: bytes) -> Signed:
     """Sign a message on the first JPKI card in any reader: by RSA with SHA-256, on the next card by ECDSA with SHA-384.
 
     Raises CardMissing, MalformedPin, PinWrong.
     """
     files = _FILES[kind]
-    pin = pin.strip().upper()
-    if not files.shape.fullmatch(pin):
-        raise MalformedPin(
-            "the PIN has four digits"
-            if kind is CertificateType.AUTHENTICATION
-            else "the password has six to sixteen letters and digits"
-        )
+    pin = _checked_pin(kind, pin)
     with _card() as transmit:
         _verify(transmit, files, pin)
         certificate = _read(transmit, files.certificate)
@@ -128,6 +169,17 @@ def tries_left(kind: CertificateType) -> int:
         _select(transmit, _FILES[kind].pin)
         _, status = transmit(bytes((0x00, 0x20, 0x00, 0x80)))
         return status & 0x0F if status >> 4 == 0x63C else 0
+
+
+def _checked_pin(kind: CertificateType, pin: str) -> str:
+    pin = pin.strip().upper()
+    if not _FILES[kind].shape.fullmatch(pin):
+        raise MalformedPin(
+            "the PIN has four digits"
+            if kind is CertificateType.AUTHENTICATION
+            else "the password has six to sixteen letters and digits"
+        )
+    return pin
 
 
 def _verify(transmit: Transmit, files: _Files, pin: str) -> None:

@@ -18,9 +18,9 @@ from kazashi.assembly.network import Network
 from kazashi.assembly.network_offices import PENSION, PENSION_ADDRESSES
 from kazashi.assembly.points import enrol_till, tills_directory
 from kazashi.assembly.points_server import centre_of
+from kazashi.medical_insurance.joint_body import JointBody
 from kazashi.pki.callers import Callers
 from kazashi.provision_network.body_registers import BodyRegisters
-from kazashi.provision_network.eligibility import EligibilityService
 from kazashi.provision_network.municipal import AddressSystem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
@@ -75,7 +75,7 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     world, linkage, network = institutions.world, NoLinkage(), Network(institutions)
     verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [], world.clock)
     made: list[Any] = [
-        Callers(world), EligibilityService(world, linkage), AddressSystem(world, "渋谷区"), OffNetwork(world),
+        Callers(world), JointBody(world, linkage), AddressSystem(world, "渋谷区"), OffNetwork(world),
         BodyRegisters(world),
         AddressSystem(world, PENSION, PENSION_ADDRESSES),
         ProviderStore(world), MyKeyPlatform(world, linkage), Platform(world, linkage), StoredChallenges(world),

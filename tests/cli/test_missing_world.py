@@ -25,8 +25,8 @@ BEGIN = {
 """Commands that set something up, and create a world for it."""
 
 WITHOUT = {
-    "agent", "bench", "ca lint", "card application show", "card relay load",
-    "demo", "docs", "doctor", "imports", "network decide", "network insights",
+    "agent", "bench", "ca lint", "card application show", "card relay load", "clinic serve",
+    "demo", "docs", "doctor", "imports", "network decide", "network history", "network insights",
     "network openapi",
     "network rules",
     "points policies", "points simulate", "reader check", "reader compare", "reader install",

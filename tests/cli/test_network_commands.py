@@ -397,7 +397,7 @@ def test_a_dead_person_s_folder_is_closed(everything: Everything, page: Page) ->
 @pytest.mark.usefixtures("temporary_in_memory")
 def test_network_benchmark_takes_every_measure() -> None:
     size = bench_network.NetworkSize(
-        conversions=2_000, towns=4, people=4, questions=40, residents=500, bodies=2, holders=40
+        conversions=2_000, towns=4, people=4, questions=40, residents=500, bodies=2, holders=40, taps=0
     )
     measures = bench_network.measure(size=size)
     assert len(measures) == 13

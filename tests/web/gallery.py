@@ -22,6 +22,10 @@ from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.certification_request import certification_request
 from kazashi.jpki.profile import CertificateType, Medium
+from kazashi.medical_insurance.desk_pages import DeskPages
+from kazashi.medical_insurance.eligibility import EligibilityResult, EligibilityState
+from kazashi.medical_insurance.entitlement import Entitlement
+from kazashi.medical_insurance.terminal import TerminalTrouble, Troubled
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.provision_network.asking import OutgoingRequest, RequestStage
 from kazashi.provision_network.intermediate import Received
@@ -215,6 +219,7 @@ def pages_of(text: str, directory: Path, keys: SharedKeySource) -> dict[str, str
         pages |= _portal(text, town.world, verifier, holder)
         pages |= _provider(text, town.world, verifier, patch)
         pages |= _agent(text, holder, patch)
+        pages |= _desk(text)
         pages |= _files(text, directory)
         closed = Browser(AccessControl(None, "key", "session", 18600), "http://localhost:18600").get("/")
         pages["console: closed"] = closed.text
@@ -312,6 +317,17 @@ def _agent(text: str, holder: Holder, patch: pytest.MonkeyPatch) -> Iterator[tup
     yield "agent: cancelled", answered(login, failing(AssertionError()), cancel="1")
     yield "agent: refused", browser.get("/ask", params={"issued_at": text, "origin": SITE, "return_to": SITE,
                                                          "nonce": "00"}).text  # fmt: skip
+
+
+def _desk(text: str) -> Iterator[tuple[str, str]]:
+    found = Entitlement(text, text, MORNING.date(), None)
+    outcomes = {"valid": EligibilityResult(EligibilityState.VALID, found, text),
+                "not registered": EligibilityResult(EligibilityState.NOT_REGISTERED, None, text),
+                "no card": Troubled(TerminalTrouble.NO_CARD, words=text)}  # fmt: skip
+    for name, outcome in outcomes.items():
+        terminal: Any = SimpleNamespace(check=lambda *_, shown=outcome, **__: shown)
+        browser = Browser(DeskPages(terminal, text, SITE).application(), SITE)
+        yield f"desk: {name}", browser.post("/check", data={"how": "pin"}).text
 
 
 def _files(text: str, directory: Path) -> Iterator[tuple[str, str]]:

@@ -122,6 +122,7 @@ def test_text_from_outside_is_escaped_on_every_page(gallery: tuple[dict[str, str
     ("portal: not asked", 20), ("portal: records refused", 2), ("provider: consent", 1), ("agent: signature", 1),
     ("agent: no card", 1), ("agent: back", 1), ("agent: refused", 1), ("check: report", 25), ("check: comparison", 30),
     ("demo: report", 4), ("tracking: population", 10), ("tracking: logs", 3), ("network: insights", 4),
+    ("desk: valid", 4), ("desk: not registered", 2), ("desk: no card", 2),
 ])  # fmt: skip
 def test_text_from_outside_is_not_left_out(gallery: tuple[dict[str, str], set[str]], page: str, times: int) -> None:
     """A page that left the text out would be safe, but wrong."""

@@ -12,10 +12,12 @@ import click
 
 from kazashi.tools.cli.commands.ca import ca
 from kazashi.tools.cli.commands.card import card
+from kazashi.tools.cli.commands.clinic import clinic
 from kazashi.tools.cli.commands.clock import clock
 from kazashi.tools.cli.commands.development import bench, docs, imports, lock, test
 from kazashi.tools.cli.commands.installation import installation
 from kazashi.tools.cli.commands.instance import doctor, down, status, up
+from kazashi.tools.cli.commands.insurance import insurance
 from kazashi.tools.cli.commands.mdoc import mdoc
 from kazashi.tools.cli.commands.mykey import mykey
 from kazashi.tools.cli.commands.network import network
@@ -75,6 +77,8 @@ for command in (
     tenant,
     points,
     network,
+    insurance,
+    clinic,
     tracking,
     clock,
     world,

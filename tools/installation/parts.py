@@ -99,7 +99,11 @@ PARTS = {
 
 COMMANDS = {
     "bench": ("test",),
+    "clinic add": ("network",),
+    "clinic list": ("network",),
+    "clinic remove": ("network",),
     "docs": ("docs",),
+    "insurance": ("network",),
     "lock": ("test",),
     "network": ("network",),
     "network decide": (),

@@ -1,0 +1,1 @@
+"""Tests of medical insurance by card."""
