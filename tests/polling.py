@@ -11,9 +11,10 @@ LIMIT = 300.0
 _PAUSE = 0.01
 
 
-def until(happens: Callable[[], object], what: str) -> None:
-    """Wait until a condition is true. Raises AssertionError, which names `what` was expected, after LIMIT seconds."""
+def until(happens: Callable[[], object], what: str, every: float = _PAUSE) -> None:
+    """Wait until a condition is true, which is tried again after `every` seconds. Raises AssertionError, which names
+    `what` was expected, after LIMIT seconds."""
     deadline = time.monotonic() + LIMIT
     while not happens():
         assert time.monotonic() < deadline, f"not within {LIMIT:.0f} seconds: {what}"
-        time.sleep(_PAUSE)
+        time.sleep(every)
