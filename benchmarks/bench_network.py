@@ -1,4 +1,4 @@
-"""`kazashi bench network`: conversions, decisions, exchanges over HTTP, and codes for a million residents."""
+"""`kazashi bench network`: conversions, decisions, matching, exchanges over HTTP, and codes for a million residents."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
+from benchmarks.bench_matching import measure_matching
 from benchmarks.bench_rulings import measure_rulings
 from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
@@ -37,7 +38,7 @@ class NetworkSize:
 
     `conversions` counts conversions and decisions. The network has `towns`, plus one national body, with `people` each,
     and `questions` are asked in it. `residents` get a code for each of `bodies`. `holders` of cards are in the world
-    whose stores are searched for handles.
+    whose stores are searched for handles. A body's records are matched with `matched` people.
     """
 
     conversions: int = 200_000
@@ -47,6 +48,7 @@ class NetworkSize:
     residents: int = 1_000_000
     bodies: int = 50
     holders: int = 10_000
+    matched: int = 20_000
 
 
 _BODIES = 5
@@ -66,6 +68,7 @@ def measure(progress: Progress = lambda _: None, size: NetworkSize | None = None
         directory = Path(name)
         progress("conversions")
         measures = [*_conversions(directory, size), _decisions(size)]
+        measures += measure_matching(directory, size.matched, progress)
         progress("starting the network's processes")
         measures += _exchanges(directory, size, progress)
         measures += _codes(directory, size, progress)
