@@ -35,7 +35,7 @@ from kazashi.provision_network.tie_checks import (
     agreed_attributes,
     suspicions,
 )
-from kazashi.resident_registry.juki_net import Provided
+from kazashi.resident_registry.juki_net import ProvidedIdentity
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.clock import JST
@@ -59,7 +59,7 @@ class OpenRecord:
     """A record on the work list, and the people that may be meant."""
 
     record: RegisteredRecord
-    candidates: tuple[Provided, ...]
+    candidates: tuple[ProvidedIdentity, ...]
 
 
 @dataclass(frozen=True, slots=True)

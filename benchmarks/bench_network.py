@@ -17,7 +17,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
-from benchmarks.bench_matching import measure_matching
+from benchmarks.bench_first_matching import measure_matching
 from benchmarks.bench_rulings import measure_rulings
 from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most

@@ -13,6 +13,7 @@ from math import log1p
 from random import Random
 
 from kazashi.provision_network.matching import VARIANTS, Attributes, MatchRecord
+from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.made_up_names import FAMILIES, GIVEN
 
 FAILED_IN_2006 = 0.20
@@ -152,15 +153,25 @@ def _old_address(one: KnownPerson, now: Attributes, chance: Random) -> Attribute
 
 
 def _birth_mistake(one: KnownPerson, now: Attributes, chance: Random) -> Attributes:
-    """A digit is another one, month and day are exchanged, or the day is not known."""
+    """The last digit is another one, month and day are exchanged, or the day is not known. It stays a date: bodies'
+    systems check that."""
     year, month, day = now.birth[:4], now.birth[4:6], now.birth[6:]
     kind = chance.random()
-    if kind < 0.3 and day != "00" and int(day) <= 12:
+    if kind < 0.3 and is_birth_date(year + day + month):
         return replace(now, birth=year + day + month)
     if kind < 0.4:
         return replace(now, birth=f"{year}{month}00")
-    last = (int(day[1]) + chance.randrange(1, 9)) % 10
-    return replace(now, birth=f"{year}{month}{day[0]}{last}")
+    others = [other for digit in "0123456789" if is_birth_date(other := now.birth[:-1] + digit) and other != now.birth]
+    return replace(now, birth=chance.choice(others)) if others else now
+
+
+def is_birth_date(text: str) -> bool:
+    """Whether a text can be a date of birth in a register."""
+    try:
+        BirthDate.parse(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _sex_mistake(one: KnownPerson, now: Attributes, chance: Random) -> Attributes:

@@ -113,7 +113,7 @@ class Identity:
 
 
 @dataclass(frozen=True, slots=True)
-class Provided:
+class ProvidedIdentity:
     """What J-LIS provides to a body about a person: the identity data, and the day of their death or deletion."""
 
     resident: Resident
@@ -181,7 +181,7 @@ class JLis:
         document = json.loads(row.document)
         return from_document({**document, "record_code": row.record_code, "individual_number": row.individual_number})
 
-    def provide(self, body: str, numbers: Sequence[str] | None = None) -> list[Provided]:
+    def provide(self, body: str, numbers: Sequence[str] | None = None) -> list[ProvidedIdentity]:
         """Provide a body with people's identity data (本人確認情報), by individual number, current or retired, or with
         those of everybody who is alive. Numbers of nobody are left out. The provision is logged."""
         identity, event = self._identity, self._event.c
@@ -206,7 +206,7 @@ class JLis:
                 continue
             numbered = {"record_code": row.record_code, "individual_number": row.individual_number}
             over = days.get(row.record_code) if _status(document) in _ENDED else None
-            people.append(Provided(from_document({**document, **numbered}), over))
+            people.append(ProvidedIdentity(from_document({**document, **numbered}), over))
         return people
 
     def is_recoding(self, code: ResidentRecordCode) -> bool:

@@ -31,6 +31,7 @@ from kazashi.provision_network.matching import (
     match_exactly,
     within_one_edit,
 )
+from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.studies.match_quality import blocking_quality, quality
 from kazashi.studies.match_records import known_people, population, records_of
 from kazashi.studies.network_matching import matched
@@ -86,6 +87,7 @@ def test_b4_each_kind_of_noise_changes_one_of_the_attributes_and_no_other(record
         chance, seen = stream("tests", kind), set[str]()
         for person in PEOPLE.values():
             after = MISTAKES[kind](person, person.attributes, chance)
+            assert BirthDate.parse(after.birth)
             seen |= {name for name in ("name", "kana", "birth", "sex", "address")
                      if getattr(after, name) != getattr(person.attributes, name)}  # fmt: skip
         assert seen == fields, kind
