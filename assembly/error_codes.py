@@ -85,6 +85,7 @@ CODES = (
     ErrorCode("kazashi.tracking_lab.logs.unusable", "LogsUnusable", "logs-unusable", Exit.USAGE),
     ErrorCode("kazashi.tracking_lab.memory", "MemoryUnusable", "memory-unusable", Exit.USAGE),
     ErrorCode("kazashi.tracking_lab.laboratory", "PopulationUnusable", "population-unusable", Exit.USAGE),
+    ErrorCode("kazashi.provision_network.match_file", "MatchFileRejected", "match-file-refused", Exit.USAGE),
     ErrorCode("kazashi.provision_network.documents", "DocumentRejected", "bad-document", Exit.USAGE),
     ErrorCode("kazashi.medical_insurance.feed", "FeedRejected", "feed-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.medical_insurance.clinic", "ClinicUnusable", "clinic-unusable", Exit.USAGE),

@@ -1,5 +1,5 @@
-"""`kazashi bench network`: conversions, decisions, exchanges over HTTP, codes for a million residents, and a clinic's
-desk."""
+"""`kazashi bench network`: conversions, decisions, matching, exchanges over HTTP, codes for a million residents, and
+a clinic's desk."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ from random import Random
 from statistics import median
 
 from benchmarks.bench_desk import desk_times
+from benchmarks.bench_first_matching import measure_matching
 from benchmarks.bench_rulings import measure_rulings
 from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
@@ -41,8 +42,8 @@ class NetworkSize:
 
     `conversions` counts conversions and decisions. The network has `towns`, plus one national body, with `people` each,
     and `questions` are asked in it. `residents` get a code for each of `bodies`. `holders` of cards are in the world
-    whose stores are searched for handles. `taps` is the number of checks of a card at a clinic's desk, in
-    each way; with 0 they are left out.
+    whose stores are searched for handles. A body's records are matched with `matched` people. `taps` is the number of
+    checks of a card at a clinic's desk, in each way; with 0 they are left out.
     """
 
     conversions: int = 200_000
@@ -52,6 +53,7 @@ class NetworkSize:
     residents: int = 1_000_000
     bodies: int = 50
     holders: int = 10_000
+    matched: int = 20_000
     taps: int = 50
 
 
@@ -75,6 +77,7 @@ def measure(progress: Progress = lambda _: None, size: NetworkSize | None = None
         directory = Path(name)
         progress("conversions")
         measures = [*_conversions(directory, size), _decisions(size)]
+        measures += measure_matching(directory, size.matched, progress)
         if size.taps:
             progress("a clinic's desk")
             measures += _desk(directory, size)

@@ -228,6 +228,12 @@ class Asking:
             for row in map(rows.__getitem__, processes)
         ]  # fmt: skip
 
+    def processes_of(self, body: str) -> dict[int, int]:
+        """Return a body's processes by the core's number of the request."""
+        query = sa.select(_asked.number, _asked.process).where(_asked.body == body, _asked.number.is_not(None))
+        with self._store.reading() as connection:
+            return {row.number: row.process for row in connection.execute(query)}
+
     def open_with(self, body: str) -> tuple[int, int]:
         """Return the number of open requests from or to a body, and how many of them are on hold."""
         query = sa.select(_asked.stage, sa.func.count()).where(

@@ -22,8 +22,13 @@ from kazashi.provision_network.address_store import (
     ADDRESSEE,
     BUSINESS_NUMBER,
     INBOX,
+    MATCH_FILE,
+    MATCH_RECORD,
+    MATCH_REPORT,
+    MATCH_TIE,
     METADATA,
     OUTBOX,
+    address_number,
     log,
     to_2,
 )
@@ -31,6 +36,7 @@ from kazashi.provision_network.asking import OutgoingRequest
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.match_trail import end_ties
 from kazashi.provision_network.rules import OrdinanceAffair
 from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import J_LIS, NetworkRejected
@@ -117,11 +123,11 @@ class AddressSystem:
                 gone: list[_Change] = []
                 if message.kind == "roll":
                     listed = {number for number, _ in people}
-                    absent = [number for number in self._here(connection) if number not in listed]
+                    absent = [number for number in self.here_in(connection) if number not in listed]
                     gone = [self._departed(connection, number) for number in absent]
-                positions = self._admitted(connection, [number for number, _ in people])
+                positions = self.admitted_in(connection, [number for number, _ in people])
                 return [*gone, *(
-                    (number, _written(position), True, True if protected else None)
+                    (number, address_number(position), True, True if protected else None)
                     for (number, protected), position in zip(people, positions, strict=True)
                 )]  # fmt: skip
             case "depart":
@@ -131,18 +137,18 @@ class AddressSystem:
                 return []
             case "protect":
                 number = IndividualNumber(body["individual_number"])
-                return [(number, _written(self._position(connection, number)), True, bool(body["protected"]))]
+                return [(number, address_number(self._position(connection, number)), True, bool(body["protected"]))]
             case other:
                 raise NetworkRejected("unknown-message", f"there is no message kind {other[:40]!r}")
 
     def _departed(self, connection: sa.Connection, number: str) -> _Change:
         position = self._position(connection, number)
-        self._end(connection, position)
-        return number, _written(position), False, None
+        self.end_in(connection, position)
+        return number, address_number(position), False, None
 
     def _renumber(self, connection: sa.Connection, former: str, new: str) -> None:
         """Give a person another individual number. The address number stays."""
-        here = self._here(connection)
+        here = self.here_in(connection)
         if new in here:
             return
         if former not in here:
@@ -155,7 +161,7 @@ class AddressSystem:
         """Give people whose individual number has changed their current one, by former number. Returns the former
         numbers by which this body knew somebody."""
         with self.store.alone() as connection:
-            known = [former for former in self._here(connection) if former in numbers]
+            known = [former for former in self.here_in(connection) if former in numbers]
             for former in known:
                 self._renumber(connection, former, numbers[former])
         return known
@@ -175,9 +181,10 @@ class AddressSystem:
     def admit_all(self, numbers: Sequence[IndividualNumber]) -> list[str]:
         """Return the address numbers of people, in the same order. People who are new get one."""
         with self.store.alone() as connection:
-            return list(map(_written, self._admitted(connection, numbers)))
+            return list(map(address_number, self.admitted_in(connection, numbers)))
 
-    def _admitted(self, connection: sa.Connection, numbers: Sequence[str]) -> list[int]:
+    def admitted_in(self, connection: sa.Connection, numbers: Sequence[str]) -> list[int]:
+        """Return people's address numbers like `admit_all`, as numbers, within a transaction of the store."""
         table = ADDRESSEE.c
         here = sa.select(table.individual_number, table.position).where(
             table.body == self.body, table.individual_number.in_(_SOME), sa.not_(table.left_us)
@@ -191,14 +198,15 @@ class AddressSystem:
         known |= dict(zip(new, drawn, strict=True))
         return [known[number] for number in numbers]
 
-    def _end(self, connection: sa.Connection, position: int) -> None:
-        """End the address number of a person who has left, and the offices' numbers. They get new ones if they come
-        back."""
+    def end_in(self, connection: sa.Connection, position: int) -> None:
+        """End the address number of a person who has left, the offices' numbers and the ties of records, within a
+        transaction. They get new ones if they come back."""
         table, business = ADDRESSEE, BUSINESS_NUMBER
         resident = (table.c.body == self.body) & (table.c.position == position)
         connection.execute(sa.update(table).where(resident).values(left_us=True))
         links = (business.c.body == self.body) & (business.c.addressee == position)
         connection.execute(sa.delete(business).where(links))
+        end_ties(connection, self.body, position, self._world.clock.now())
 
     def _position(self, connection: sa.Connection, number: str) -> int:
         table = ADDRESSEE.c
@@ -208,7 +216,9 @@ class AddressSystem:
             raise NetworkRejected("unknown-person", f"{self.body} knows nobody with that individual number")
         return int(position)
 
-    def _here(self, connection: sa.Connection) -> dict[str, int]:
+    def here_in(self, connection: sa.Connection) -> dict[str, int]:
+        """Return the address numbers of all people whom the body knows now, as numbers, by individual number, within a
+        transaction."""
         table = ADDRESSEE.c
         query = sa.select(table.individual_number, table.position)
         rows = connection.execute(query.where(table.body == self.body, sa.not_(table.left_us)))
@@ -218,7 +228,7 @@ class AddressSystem:
         """Return a person's address number by the individual number. Raises NetworkRejected if the body does not know
         the person (any more)."""
         with self.store.reading() as connection:
-            return _written(self._position(connection, number))
+            return address_number(self._position(connection, number))
 
     def local_number(self, business: str, address_number: str) -> str:
         """Return an office's own number for a person, of nine digits. The office draws one if it has none yet."""
@@ -264,7 +274,7 @@ class AddressSystem:
             position = connection.scalar(sa.select(table.c.addressee).where(link))
         if position is None:
             raise NetworkRejected("not-tied", f"{business} {local_number} is not linked to anybody at {self.body}")
-        return _written(position)
+        return address_number(position)
 
     def search(
         self, number: IndividualNumber, use: Use, ordinances: Iterable[OrdinanceAffair] = ()
@@ -282,7 +292,7 @@ class AddressSystem:
         with self.store.transaction() as connection:
             log(connection, self._world.clock.now(), "searched", {"body": self.body, "rule": decision.rule})
             position = connection.scalar(sa.select(table.c.position).where(resident))
-        return None if position is None else _written(position)
+        return None if position is None else address_number(position)
 
     def note(self, business: str, what: str) -> None:
         """Log that an office has used the number-linkage server."""
@@ -292,12 +302,12 @@ class AddressSystem:
     def leave(self, address_number: str) -> None:
         """End the address number of a person whom the body itself has taken off its list."""
         with self.store.alone() as connection:
-            self._end(connection, _read(address_number))
+            self.end_in(connection, _read(address_number))
 
     def dissolve(self) -> None:
-        """Delete all numbers of a body that leaves the network."""
+        """Delete all numbers and records of a body that leaves the network. The trail of its ties stays."""
         with self.store.alone() as connection:
-            for table in (ADDRESSEE, BUSINESS_NUMBER):
+            for table in (ADDRESSEE, BUSINESS_NUMBER, MATCH_TIE, MATCH_RECORD, MATCH_REPORT, MATCH_FILE):
                 connection.execute(sa.delete(table).where(table.c.body == self.body))
             log(connection, self._world.clock.now(), "dissolved", {"body": self.body})
 
@@ -308,7 +318,7 @@ class AddressSystem:
     def by_number(self) -> dict[str, str]:
         """Return the address numbers of all people whom the body knows now, by individual number."""
         with self.store.reading() as connection:
-            return {number: _written(position) for number, position in self._here(connection).items()}
+            return {number: address_number(position) for number, position in self.here_in(connection).items()}
 
 
 class NumberLinkageServer:
@@ -420,10 +430,6 @@ def _drawn(count: int, amount: int, taken: Callable[[Sequence[int]], Iterable[in
 
 def _local(number: int) -> str:
     return f"{number:09d}"
-
-
-def _written(position: int) -> str:
-    return f"{position:010d}"
 
 
 def _read(address_number: str) -> int:

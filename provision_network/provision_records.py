@@ -4,14 +4,16 @@ The content is never among them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 
-from kazashi.provision_network.codes import Coder, LinkageCode, PortalCode
+from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, PortalCode
 from kazashi.provision_network.core_store import PROVISION_RECORD, RECORD_LOOK, UNDISCLOSED, log
+from kazashi.provision_network.membership import Institution
 from kazashi.provision_network.off_network import COMMISSION
 from kazashi.provision_network.rules import Decision
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
@@ -124,6 +126,20 @@ class ProvisionRecords:
             if connection.scalar(flags):
                 raise NetworkRejected("undisclosed", "these records must not be shown (不開示該当フラグ)")
             return [_as_record(row) for row in connection.execute(query)]
+
+    def about(
+        self, body: Institution, codes: Sequence[InstitutionCode]
+    ) -> dict[InstitutionCode, list[ProvisionRecord]]:  # fmt: skip
+        """Return the records of a body's own requests and provisions about people, by the body's code, oldest first.
+        Raises ForeignCode."""
+        people = {self._coder.record(self._coder.linkage(code, body.group)).value: code for code in codes}
+        query = sa.select(PROVISION_RECORD).where(_party(body.name)).order_by(_record.number)
+        found: dict[InstitutionCode, list[ProvisionRecord]] = {}
+        with self._store.reading() as connection:
+            for row in connection.execute(query):
+                if (code := people.get(bytes(row.record_code))) is not None:
+                    found.setdefault(code, []).append(_as_record(row))
+        return found
 
     def by_basis(self, body: str | None = None) -> dict[str, int]:
         """Return the number of exchanges per legal basis, without denied requests, of one body or of all."""

@@ -65,6 +65,8 @@ TOLD: Mapping[type[Event], tuple[str, ...] | None] = {
 """The fields of each event that its notice contains; None for an event of which the subscribers get no notice."""
 
 _ENDED = (ResidencyStatus.DEAD, ResidencyStatus.DELETED)
+_ENDING = (events.Death.code, events.Deletion.code)
+_CHUNK = 5_000
 
 
 class Prefectures:
@@ -110,6 +112,14 @@ class Identity:
     number_changes: int
 
 
+@dataclass(frozen=True, slots=True)
+class ProvidedIdentity:
+    """What J-LIS provides to a body about a person: the identity data, and the day of their death or deletion."""
+
+    resident: Resident
+    ended: date | None
+
+
 class JLis:
     """J-LIS's national node: its store of identity data, and the numbers that it makes."""
 
@@ -135,7 +145,7 @@ class JLis:
         self._find_to_change = Statement(sa.select(self._identity).where(by_code).with_for_update())
         self._update = Statement(sa.update(self._identity).where(by_code).values(
             record_code=sa.bindparam("new_code"), document=sa.bindparam("new_document")))  # fmt: skip
-        _, self._log = event_table(metadata, sa.Column("record_code", sa.Text, index=True))
+        self._event, self._log = event_table(metadata, sa.Column("record_code", sa.Text, index=True))
         self.store = world.store(J_LIS, metadata, [word_becomes_what, self._to_3])
 
     def _to_3(self, connection: sa.Connection) -> None:
@@ -170,6 +180,34 @@ class JLis:
             raise NoSuchResident("J-LIS does not know the resident; the registration may not have arrived yet")
         document = json.loads(row.document)
         return from_document({**document, "record_code": row.record_code, "individual_number": row.individual_number})
+
+    def provide(self, body: str, numbers: Sequence[str] | None = None) -> list[ProvidedIdentity]:
+        """Provide a body with people's identity data (本人確認情報), by individual number, current or retired, or with
+        those of everybody who is alive. Numbers of nobody are left out. The provision is logged."""
+        identity, event = self._identity, self._event.c
+        with self.store.transaction() as connection:
+            query = sa.select(identity)
+            if numbers is not None:
+                codes = self._provision.codes_of(connection, identity, numbers)
+                query = query.where(identity.c.record_code.in_(sa.bindparam("some", expanding=True)))
+                wanted = [codes[number] for number in numbers if number in codes]
+                parts = [wanted[begin : begin + _CHUNK] for begin in range(0, len(wanted), _CHUNK)]
+                rows = [row for part in parts for row in connection.execute(query, {"some": part})]
+            else:
+                rows = list(connection.execute(query))
+            ended = sa.select(event.record_code, event.detail).where(event.what.in_(_ENDING)).order_by(event.position)
+            days = {row.record_code: date.fromisoformat(json.loads(row.detail)["day"])
+                    for row in connection.execute(ended)}  # fmt: skip
+            self._log(connection, self._world.clock.now(), "provided", {"to": body, "people": len(rows)})
+        people = []
+        for row in rows:
+            document = json.loads(row.document)
+            if numbers is None and _status(document) in _ENDED:
+                continue
+            numbered = {"record_code": row.record_code, "individual_number": row.individual_number}
+            over = days.get(row.record_code) if _status(document) in _ENDED else None
+            people.append(ProvidedIdentity(from_document({**document, **numbered}), over))
+        return people
 
     def is_recoding(self, code: ResidentRecordCode) -> bool:
         """Whether a person's record code has changed and not every authority has been told."""

@@ -63,7 +63,8 @@ class Municipality:
 
 def municipality(code: str) -> Municipality:
     """The municipality with that code. Raises ValueError for a code that no municipality has."""
-    place = _in_prefecture(MunicipalityCode(code).prefecture).get(MunicipalityCode(code))
+    checked, all_read = MunicipalityCode(code), municipalities.cache_info().currsize
+    place = (municipalities() if all_read else _in_prefecture(checked.prefecture)).get(checked)
     if place is None:
         raise ValueError(f"no municipality has the code {code}; list them with: kazashi registry municipalities")
     return place

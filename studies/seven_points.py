@@ -22,7 +22,7 @@ from kazashi.provision_network.three_ways import Seen
 from kazashi.resident_registry.resident import Resident
 from kazashi.studies.handle_sightings import Sightings, sightings
 from kazashi.studies.handles import HandleKind
-from kazashi.studies.network_matching import matched
+from kazashi.studies.match_records import known_people, population, tried
 from kazashi.studies.network_three_ways import ask_three_ways
 from kazashi.studies.sector_joins import joins
 from kazashi.world.clock import today
@@ -169,12 +169,12 @@ def _secrecy(network: Network, _: Sightings) -> Iterator[Count]:
 
 def _errors(network: Network, _: Sightings) -> Iterator[Count]:
     """Point 6: errors of programs and data harm people."""
-    result = matched(network.world.seed, _RECORDS, _FAILING)
-    right = round(result.matcher_recall * result.records)
-    tied = round(right / result.matcher_precision) if result.matcher_precision else 0
-    yield Count("not-matched-exactly", round(result.exact_match_fails * result.records), result.records)
-    yield Count("tied-to-another", tied - right, tied)
-    yield Count("left-to-officials", result.left_to_people, result.records)
+    seed = network.world.seed
+    trial = tried(seed, known_people(population(seed, _RECORDS)), failing=_FAILING)
+    truth, pairs = trial.records.truth, trial.found.pairs
+    yield Count("not-matched-exactly", len(truth) - len(trial.exact.pairs), len(truth))
+    yield Count("tied-to-another", sum(truth[number] != person for number, person in pairs.items()), len(pairs))
+    yield Count("left-to-officials", len(trial.found.work_list), len(truth))
 
 
 def _accumulation(network: Network, found: Sightings, person: Resident) -> Iterator[Count]:

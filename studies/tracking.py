@@ -212,8 +212,8 @@ def _claims(
     match = matched(examination.plan.seed, 2_000, 0.2)
     quality = [
         Measurement("exact-match-fails", match.exact_match_fails, measure="X18"),
-        Measurement("matcher-precision", match.matcher_precision, measure="X18"),
-        Measurement("matcher-recall", match.matcher_recall, measure="X18"),
+        Measurement("matcher-precision", match.matcher.precision, measure="X18"),
+        Measurement("matcher-recall", match.matcher.recall, measure="X18"),
         Measurement("left-to-people", match.left_to_people, Unit.RECORDS, "X18"),
     ]
     yield Claim("first-matching", tuple(quality), "first-matching")

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kazashi.tracking_lab.names import FAMILIES, GIVEN, VARIANTS
+from kazashi.resident_registry.made_up_names import FAMILIES, GIVEN, VARIANTS
 from kazashi.tracking_lab.people import AT_THE_REGISTRY
 from kazashi.tracking_lab.plan import DAY, Plan, ServiceType
 from kazashi.world.rng import stream

@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from kazashi.resident_registry.made_up_names import VARIANTS
 from kazashi.tracking_lab.accounts import ATTRIBUTES
 from kazashi.tracking_lab.engine import Engine
-from kazashi.tracking_lab.names import VARIANTS
 
 CERTAIN = 0.9
 """The lowest probability at which two accounts are taken to belong to the same person."""

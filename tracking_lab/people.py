@@ -11,7 +11,8 @@ import numpy as np
 import polars as pl
 
 from kazashi.resident_registry.event import Channel, Death, Event, MoveIn, MoveWithin, NameChange, Theft
-from kazashi.tracking_lab.names import FAMILIES, GIVEN
+from kazashi.resident_registry.made_up_names import FAMILIES, GIVEN
+from kazashi.resident_registry.made_up_residents import AGES, PER_HOUSEHOLD
 from kazashi.tracking_lab.plan import BEGINS, Plan, zipf_weights
 
 CHUNK = 50_000
@@ -50,11 +51,7 @@ day."""
 
 STREETS = 1 << 15
 
-_AGES = np.array([1.0] * 15 + [1.1] * 10 + [1.2] * 15 + [1.6] * 15 + [1.35] * 20 + [0.8] * 10 + [0.35] * 10)
-"""Relative numbers of people by year of age (人口推計 2023, by fifteen years)."""
-
-_HOUSEHOLD = 2.2
-"""People per household (国勢調査 2020)."""
+_AGES = np.array(AGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +86,7 @@ def people(plan: Plan, first: int, count: int, rng: np.random.Generator) -> Peop
     """Generate `count` people, numbered from `first`."""
     age = rng.choice(len(_AGES), count, p=_AGES / _AGES.sum()).astype(np.int32)
     of_year = rng.integers(0, 365, count, dtype=np.int32)
-    household = np.cumsum(rng.random(count) < 1 / _HOUSEHOLD) if count else np.empty(0, np.int64)
+    household = np.cumsum(rng.random(count) < 1 / PER_HOUSEHOLD) if count else np.empty(0, np.int64)
     houses = int(household[-1]) + 1 if count else 0
     born = np.datetime64(BEGINS) - (age * 365.2425).astype("timedelta64[D]") - of_year.astype("timedelta64[D]")
     year, month, day = _calendar(born)

@@ -28,11 +28,11 @@ from kazashi.relying_party.verify.verdict import Outcome
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.event import CardReturn, Death, MoveIn, MoveOut, MoveWithin, NameChange, Theft
+from kazashi.resident_registry.made_up_names import FAMILIES, GIVEN
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.resident import Name, Resident, Sex
 from kazashi.tracking_lab.certificates import CARD, EndReason
 from kazashi.tracking_lab.laboratory import Laboratory
-from kazashi.tracking_lab.names import FAMILIES, GIVEN
 from kazashi.tracking_lab.people import NEVER, ON_PAPER, LifeEvent
 from kazashi.tracking_lab.plan import BEGINS, DAY, EPOCH, Plan
 from kazashi.tracking_lab.uses import tries

@@ -17,11 +17,11 @@ from kazashi.pki.consequence import TABLE
 from kazashi.pki.validity import card_end, certificate_end
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.event import CardReturn
+from kazashi.resident_registry.made_up_names import FAMILIES
 from kazashi.tracking_lab.accounts import ATTRIBUTES, registered
 from kazashi.tracking_lab.certificates import CARD, PHONE, EndReason, numbered
 from kazashi.tracking_lab.laboratory import Laboratory, PopulationUnusable, PopulationUnusableReason, steps
 from kazashi.tracking_lab.lifetimes import live
-from kazashi.tracking_lab.names import FAMILIES
 from kazashi.tracking_lab.people import AT_THE_REGISTRY, LifeEvent, nth_birthday_after
 from kazashi.tracking_lab.plan import BEGINS, DAY, Plan
 from kazashi.tracking_lab.uses import use

@@ -108,7 +108,8 @@ COMMANDS = {
     "network": ("network",),
     "network decide": (),
     "network insights": ("tracking",),
-    "network match": (),
+    "network match detection": ("network", "tracking"),
+    "network match quality": ("network", "tracking"),
     "network rules": (),
     "platform": ("web",),
     "points till": ("points",),
@@ -136,20 +137,22 @@ def called() -> str:
 
 
 def command_words(arguments: Sequence[str]) -> list[str]:
-    """Return the names of the command and its sub-command among a program's arguments."""
+    """Return the names of the command and its sub-commands among a program's arguments: the first three words that are
+    not options."""
     given = [word for before, word in zip(["", *arguments], arguments, strict=False) if before != "--world"]
-    return [word for word in given if not word.startswith("-")][:2]
+    return [word for word in given if not word.startswith("-")][:3]
 
 
 def parts_of(words: Sequence[str]) -> tuple[str, ...]:
     """Return the names of the parts that a command needs besides the base. `words` are the command's names, from the
     first: `["points", "till"]`."""
-    return next((COMMANDS[key] for key in (" ".join(words[:2]), *words[:1]) if key in COMMANDS), ())
+    names = (" ".join(words[:count]) for count in (3, 2, 1))
+    return next((COMMANDS[name] for name in names if name in COMMANDS), ())
 
 
 def is_consent(words: Sequence[str]) -> bool:
     """Whether a command installs what it needs without asking."""
-    return " ".join(words) in CONSENTING or words[:1] in [[name] for name in CONSENTING]
+    return " ".join(words[:2]) in CONSENTING or words[:1] in [[name] for name in CONSENTING]
 
 
 def later_parts_of(words: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:

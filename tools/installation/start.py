@@ -65,7 +65,7 @@ def install(root: Path, arguments: Sequence[str]) -> NoReturn:
     agreed = AGREED in before or is_consent(words)
     settings = f"KAZASHI_VENV={shlex.quote(value)} " if (value := os.environ.get("KAZASHI_VENV")) else ""
     again = f"{settings}{called()} {AGREED} {shlex.join(word for word in arguments if word != AGREED)}"
-    if words == ["self", "remove"] and not environments_of(root).folder.exists():
+    if words[:2] == ["self", "remove"] and not environments_of(root).folder.exists():
         print("Nothing is installed.")
         sys.exit()
     parts = parts_of(words)

@@ -7,12 +7,13 @@ from typing import Any
 import click
 
 from kazashi.tools.cli.commands.network_bodies import assessment, body, people, system
+from kazashi.tools.cli.commands.network_match import match
 from kazashi.tools.cli.commands.network_open_log import insights, open_log
 from kazashi.tools.cli.commands.network_ordinances import limit, ordinance
 from kazashi.tools.cli.commands.network_questions import ask, copies, held, process, protected, release
 from kazashi.tools.cli.commands.network_rights import basis, entrust, inspect, records, request
 from kazashi.tools.cli.commands.network_shared import network_of
-from kazashi.tools.cli.commands.network_studies import history_command, match, rulings, study, three_ways
+from kazashi.tools.cli.commands.network_studies import history_command, rulings, study, three_ways
 from kazashi.tools.cli.commands.shared import (
     Reply,
     agent_option,

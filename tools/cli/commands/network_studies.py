@@ -1,4 +1,4 @@
-"""`kazashi network three-ways`, `rulings`, `study`, `history` and `match`: studies of a world's network."""
+"""`kazashi network three-ways`, `rulings`, `study` and `history`: studies of a world's network."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from kazashi.tools.cli.commands.network_shared import network_of
-from kazashi.tools.cli.commands.shared import Reply, language_option, replies, table, world_of
+from kazashi.tools.cli.commands.shared import Reply, language_option, replies, table
 
 
 @click.command("three-ways")
@@ -143,28 +143,3 @@ def history_command(law: str, affair: str, html: Path | None, lang: str) -> Repl
              "rule, or why not": "; ".join(one["rules"]) or f"{one['denial']}: {one['words']}"}
             for one in document]  # fmt: skip
     return Reply(document, table(rows, "the table has no such affair"))
-
-
-@click.command("match")
-@click.option("--records", "count", type=click.IntRange(10, 1_000_000), default=5_000, show_default=True,
-              help="The number of records.")  # fmt: skip
-@click.option("--failing", type=click.FloatRange(0, 0.9), default=0.2, show_default=True,
-              help="The share of records that do not match exactly.")  # fmt: skip
-@click.option("--work-list", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE",
-              help="Write the records that need manual matching to this file, as CSV.")  # fmt: skip
-@replies
-@click.pass_context
-def match(context: click.Context, count: int, failing: float, work_list: Path | None) -> Reply:
-    """Try the first matching on synthetic records.
-
-    The first matching (初期突合) matches noisy records by the four attributes. Shows how many match, how many of those
-    correctly, and how many need manual matching.
-    """
-    from dataclasses import asdict
-
-    from kazashi.studies.network_matching import matched
-
-    report = asdict(matched(world_of(context).seed, count, failing, work_list))
-    words = "\n".join(f"{name.replace('_', ' ')}: {value:{'.4f' if isinstance(value, float) else ''}}"
-                      for name, value in report.items())  # fmt: skip
-    return Reply(report, words)

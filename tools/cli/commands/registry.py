@@ -201,6 +201,33 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
     return Reply({"registered": count}, f"{count} resident{'' if count == 1 else 's'} registered")
 
 
+@registry.command("draft")
+@click.argument("count", type=click.IntRange(1, 10_000_000))
+@click.option("--municipality", "towns", multiple=True, metavar="CODE",
+              help="Where they live, the largest first; may be repeated (default: all municipalities).")  # fmt: skip
+@click.pass_context
+def registry_draft(context: click.Context, count: int, towns: tuple[str, ...]) -> None:
+    """Write made-up residents, to import.
+
+    Each is a line of JSON on stdout for `registry import`: people in households, with twins, former addresses, variant
+    characters and foreign residents. They depend on the world's seed. Nobody of them exists.
+    """
+    import json
+
+    from kazashi.assembly.errors import UsageError
+    from kazashi.resident_registry.made_up_residents import made_up_residents
+    from kazashi.resident_registry.municipality import municipality
+    from kazashi.world.clock import today
+
+    world = new_world_of(context)
+    try:
+        codes = [municipality(code).code for code in towns]
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    for document in made_up_residents(world.seed, count, today(world.clock), codes or None):
+        click.echo(json.dumps(document, ensure_ascii=False))
+
+
 def _event_command(code: str) -> click.Command:
     """Return the command of one type of event. Its options are the fields of that type."""
     from kazashi.resident_registry.event import Channel, event_type
