@@ -19,7 +19,8 @@ from tests.polling import LIMIT
 
 BEGIN = {
     "world new", "up", "card new", "card juki", "card order",
-    "card ordinance add", "card relay set", "registry add", "registry draft", "registry import", "network setup", "points enrol",
+    "card ordinance add", "card relay set", "registry add", "registry draft", "registry import", "network setup",
+    "points enrol",
     "tracking populate", "tracking import", "tracking report", "ca caller add", "tenant", "provider-client",
 }  # fmt: skip
 """Commands that set something up, and create a world for it."""

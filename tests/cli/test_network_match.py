@@ -15,6 +15,7 @@ import pytest
 from kazashi.provision_network.assessments import sample_assessment
 from tests.cli.program import InProcessProgram, Program, new_world
 
+KIND = "国家公務員共済組合連合会"
 BODY, TOWN = "架空年金機構", "東京都渋谷区"
 ITEM, PENSION = "住民票関係情報", "年金給付関係情報"
 HANAKO, TARO, CHILD = "000000001", "000000002", "000000003"
@@ -51,8 +52,10 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     program.run("clock", "advance", "1d")
     assert all(gate["ok"] for gate in program.json("network", "setup"))
     draft = folder / "assessment.json"
-    draft.write_text(sample_assessment(BODY, "日本年金機構", date(2026, 11, 24)).document(), encoding="utf-8")
-    program.json("network", "body", "add", BODY, "--kind", "日本年金機構", "--assessment", str(draft))
+    draft.write_text(
+        sample_assessment(BODY, "国家公務員共済組合連合会", date(2026, 11, 24)).document(), encoding="utf-8"
+    )
+    program.json("network", "body", "add", BODY, "--kind", "国家公務員共済組合連合会", "--assessment", str(draft))
     return program.world
 
 
@@ -97,7 +100,7 @@ def test_e10_only_tied_records_get_a_number_and_a_code_and_the_rest_is_decided_o
         "codes": 3,
     }
     assert set(listed(town)) == {number_of(town, who) for who in ("hanako", "taro", "child")}
-    assert ask(town, "taro", BODY, TOWN, ITEM, "46")["stage"] == "answered", "the code came from the core"
+    assert ask(town, "taro", BODY, TOWN, ITEM, "40")["stage"] == "answered", "the code came from the core"
     (waiting,) = match(town, "list", BODY)
     assert (waiting["number"], waiting["candidates"]) == ("000000004", [])
     assert (
@@ -117,7 +120,7 @@ def test_e10_only_tied_records_get_a_number_and_a_code_and_the_rest_is_decided_o
         ("left", "担当二", "登録なし"), ("reopened", "担当三", "海外から転入"), ("tied", "担当三", "面談で確認"),
     ]  # fmt: skip
     assert all(one["at"].startswith("2026-11-2") for one in trail)
-    assert ask(town, "someone", BODY, TOWN, ITEM, "46")["stage"] == "answered"
+    assert ask(town, "someone", BODY, TOWN, ITEM, "40")["stage"] == "answered"
 
 
 def test_a_bad_file_is_refused_whole_and_recorded(town: Program, tmp_path: Path) -> None:
@@ -154,7 +157,7 @@ def test_n2_a_wrong_tie_is_found_in_use_after_days_and_uses_and_undone_with_a_tr
     copies(town, tmp_path, TOWN, "hanako", ITEM, "氏名 番号　花子 生年月日 1988-04-17 性別 女")
     copies(town, tmp_path, TOWN, "taro", ITEM, "氏名 番号　太郎 生年月日 1986-11-03 性別 男")
     for who in ("hanako", "taro"):
-        assert ask(town, who, BODY, TOWN, ITEM, "46")["stage"] == "answered"
+        assert ask(town, who, BODY, TOWN, ITEM, "40")["stage"] == "answered"
     (suspected,) = match(town, "check", BODY, expect=1)
     assert (suspected["number"], suspected["signal"]) == ("000000004", "answer")
     assert (suspected["days"], suspected["uses"]) == (9, 2)
