@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import sqlalchemy as sa
 
-from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL, PENSION_ADDRESSES
+from kazashi.assembly.network_offices import MUNICIPAL, NATIONAL, OUTSIDE_ADDRESSES, PENSION_ADDRESSES
 from kazashi.card_management import mdoc_issuer, phones
 from kazashi.card_management.free_area import ACTOR as MUNICIPAL_COUNTERS
 from kazashi.card_management.management import ACTOR as CARD_MANAGEMENT
@@ -19,12 +19,14 @@ from kazashi.medical_insurance import joint_store
 from kazashi.pki import callers, certificate_database
 from kazashi.provision_network import (
     address_store,
-    body_registers,
+    body_register_store,
     core_store,
+    health_checks,
     interface_store,
     intermediate,
     off_network,
     portal,
+    tax_offices,
 )
 from kazashi.refund_points import centre, till
 from kazashi.refund_points import portal as refund_portal
@@ -180,6 +182,13 @@ _OTHERS = (
         number_by_law=True,
     ),
     Actor(
+        OUTSIDE_ADDRESSES,
+        "the address systems of parties outside the network",
+        "ネットワーク外の者の宛名システム",
+        Owner("parties outside the network", "国税庁・事業者等"),
+        number_by_law=True,
+    ),
+    Actor(
         off_network.ACTOR,
         "the providers outside the network",
         "ネットワークによらない提供の記録",
@@ -187,11 +196,18 @@ _OTHERS = (
     ),
     JOINT_BODY,
     Actor(
-        body_registers.ACTOR,
-        "the bodies' registers of requests and entrustments",
-        "開示請求等と委託の台帳",
+        body_register_store.ACTOR,
+        "the bodies' registers of requests, consents and flows",
+        "開示請求・同意・庁内連携等の台帳",
         Owner("bodies' registers", "各機関"),
     ),
+    Actor(
+        tax_offices.ACTOR,
+        "the municipalities' tax offices",
+        "市町村の税務課",
+        Owner("municipal tax offices", "市町村"),
+    ),
+    Actor(health_checks.ACTOR, "the insurers", "医療保険者", Owner("insurers", "医療保険者")),
     Actor(challenges.ACTOR, "a relying party", "署名検証者", Owner("relying party", "署名検証者")),
 )
 

@@ -89,6 +89,7 @@ CODES = (
     ErrorCode("kazashi.provision_network.documents", "DocumentRejected", "bad-document", Exit.USAGE),
     ErrorCode("kazashi.medical_insurance.feed", "FeedRejected", "feed-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.medical_insurance.clinic", "ClinicUnusable", "clinic-unusable", Exit.USAGE),
+    ErrorCode("kazashi.provision_network.transfer_files", "FileRejected", "file-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.provision_network.terms", "NetworkRejected", "network-refused", Exit.NEGATIVE),
     ErrorCode("kazashi.provision_network.open_log", "OpenLogUnusable", "open-log-unusable", Exit.USAGE),
     ErrorCode("kazashi.provision_network.codes", "ForeignCode", "foreign-code", Exit.NEGATIVE),

@@ -30,10 +30,10 @@ from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import FlowTrace, carry
 from kazashi.provision_network.interface_system import InterfaceSystem
+from kazashi.provision_network.law.tables import Purpose, Row, table_of_affairs
 from kazashi.provision_network.membership import Institution
 from kazashi.provision_network.municipal import NumberLinkageServer
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME
-from kazashi.provision_network.tables import Purpose, Row, table_of_affairs
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRejected
 from kazashi.resident_registry.resident import ResidencyStatus, Resident
 from kazashi.web.mutual_tls import Credentials

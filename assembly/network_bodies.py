@@ -13,9 +13,9 @@ from kazashi.assembly.network_offices import MUNICIPAL, MUNICIPALITY
 from kazashi.assembly.network_server import HOST
 from kazashi.provision_network.assessments import ImpactAssessment
 from kazashi.provision_network.interface_system import InterfaceSystem
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.provision_network.membership import Institution
 from kazashi.provision_network.portal import INTERFACE_NAME
-from kazashi.provision_network.tables import table_of_affairs
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRejected
 from kazashi.resident_registry.resident import Resident
 from kazashi.web.ports import PORTS, RANGE

@@ -43,6 +43,9 @@ NEIGHBOUR, FARTHER_NEIGHBOUR = "13103", "13104"
 PENSION_ADDRESSES = "pension_addresses"
 """The name of the store of the pension service's address system."""
 
+OUTSIDE_ADDRESSES = "addresses_outside"
+"""The name of the store with the numbers under which parties that are not on the network know people."""
+
 CORE_RECEIVER, PENSION_RECEIVER = "provision-core", f"{ADDRESSES}:pension"
 """The names of the core and of the pension service's address system in messages of J-LIS."""
 

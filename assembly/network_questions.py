@@ -8,12 +8,14 @@ from kazashi.assembly.errors import UsageError
 from kazashi.assembly.network import Network
 from kazashi.assembly.network_bodies import NetworkBodies
 from kazashi.provision_network.asking import OutgoingRequest
+from kazashi.provision_network.consents import Consents
 from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.membership import Institution
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import NetworkRejected, own_body
 from kazashi.resident_registry.resident import Resident
+from kazashi.world.clock import today
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,19 @@ class NetworkQuestions:
         seconds: float = 0.0,
     ) -> BodyProcess:  # fmt: skip
         """Request an item about a person, and wait until the request is answered, refused or on hold, for at most
-        `seconds`. Raises NetworkRejected."""
+        `seconds`.
+
+        A consent in the requester's register counts, given for the provider and the law of the affair. One that is only
+        stated counts, too, and the register logs who has stated it. Raises NetworkRejected.
+        """
         system = self._network.interface_of(requester)
-        code = system.server(requester).code_of(self._bodies.address_of(requester, person))
+        address, consents = self._bodies.address_of(requester, person), Consents(self._network.world)
+        on = today(self._network.world.clock)
+        if consents.given(requester, address, purpose.item, provider, purpose.law, on):
+            consent = True
+        elif consent:
+            consents.stated(requester, address, purpose.item, provider)
+        code = system.server(requester).code_of(address)
         process = system.asking.ask(requester, code, purpose, [provider], consent=consent)
         return self.wait(requester, process, seconds)
 

@@ -9,6 +9,7 @@ from typing import Any
 from kazashi.assembly.network import Network
 from kazashi.assembly.network_bodies import NetworkBodies
 from kazashi.provision_network.body_registers import BodyRegisters, Entrustment, RegisteredRequest
+from kazashi.provision_network.internal_flows import InternalFlows, RecordedFlow
 from kazashi.provision_network.off_network import COMMISSION, OffNetwork
 from kazashi.provision_network.person_rights import PersonRequest
 from kazashi.provision_network.terms import NetworkRejected
@@ -17,10 +18,11 @@ from kazashi.resident_registry.resident import Resident
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """A decided request, and the copies that were disclosed, by item."""
+    """A decided request, and what was disclosed: the copies by item, and which offices of the body saw the item."""
 
     request: RegisteredRequest
     disclosed: dict[str, str]
+    flows: list[RecordedFlow]
 
 
 class NetworkRights:
@@ -30,6 +32,7 @@ class NetworkRights:
         self._network = network
         self._bodies = NetworkBodies(network)
         self.registers = BodyRegisters(network.world)
+        self._flows = InternalFlows(network.world)
 
     def receive(
         self, body: str, person: Resident, kind: PersonRequest, item: str, content: str, on: date
@@ -49,7 +52,9 @@ class NetworkRights:
         if request.decided is not None:
             raise NetworkRejected("decided", f"request {number} of {body} is decided already")
         disclosed = self._carried_out(request) if granted else {}
-        return Decided(self.registers.decide(request, on, reason, granted=granted), disclosed)
+        flows = [one for one in self._flows.of(body, request.address_number)
+                 if request.item in disclosed and one.flow.information == request.item]  # fmt: skip
+        return Decided(self.registers.decide(request, on, reason, granted=granted), disclosed, flows)
 
     def _carried_out(self, request: RegisteredRequest) -> dict[str, str]:
         interface = self._network.interface_of(request.body)
@@ -81,8 +86,9 @@ class NetworkRights:
 
     def inspected(self, body: str, on: date) -> dict[str, Any]:
         """What the Commission sees of a body in an inspection (番号法35条): the records without content, the log of
-        accesses to records, the assessment, requests, entrustments, systems, corrections, and provision outside the
-        network but to investigators (36条). The inspection is recorded. Raises NetworkRejected."""
+        accesses to records, the assessment, requests, entrustments, systems, corrections, flows between its offices,
+        and provision outside the network but to investigators (36条). The inspection is recorded. Raises
+        NetworkRejected."""
         member, core = self._network.member(body), self._network.core
         records = core.records.inspect(body, COMMISSION)
         found = member.assessment
@@ -115,8 +121,12 @@ class NetworkRights:
                 {"number": one.number, "told": one.requester, "item": one.item, "reference": one.reference}
                 for one in core.corrections.notices(body)
             ],
+            "internal": [
+                {"at": one.at.isoformat(), "from": one.flow.from_office, "to": one.flow.to_office,
+                 "item": one.flow.information, "rule": one.rule, "denial": one.denial} for one in self._flows.of(body)
+            ],
             "outside": [
-                {"at": line.at.isoformat(), "to": line.receiver, "item": line.item, "rule": line.rule}
+                {"at": line.at.isoformat(), "to": line.receiver, "item": line.item.value, "rule": line.rule}
                 for line in OffNetwork(self._network.world).inspected(COMMISSION) if line.provider == body
             ],
         }  # fmt: skip

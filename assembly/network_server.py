@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import lru_cache
 from pathlib import Path
 
 import uvicorn
@@ -14,8 +15,8 @@ from kazashi.provision_network.core import Core
 from kazashi.provision_network.core_http import core_application, core_runner
 from kazashi.provision_network.interface_http import interface_application, interface_runner
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import table_of_affairs
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.provision_network.terms import CORE
 from kazashi.web import ports
 from kazashi.web.mutual_tls import Credentials, serving
@@ -27,7 +28,13 @@ HOST = ports.CORE.host
 
 def core_of(world: World) -> Core:
     """A world's core, with the built-in rules."""
-    return Core(world, RuleBook(table_of_affairs()))
+    return Core(world, _built_in_rules())
+
+
+@lru_cache(maxsize=1)
+def _built_in_rules() -> RuleBook:
+    """The rules without ordinances, made once: all decisions of all versions of the law are computed then."""
+    return RuleBook(table_of_affairs())
 
 
 def application_of(world: World, what: str) -> tuple[Starlette, Worker, Credentials]:

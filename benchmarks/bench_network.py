@@ -21,6 +21,7 @@ from statistics import median
 
 from benchmarks.bench_desk import desk_times
 from benchmarks.bench_first_matching import measure_matching
+from benchmarks.bench_matching import matchings
 from benchmarks.bench_rulings import measure_rulings
 from benchmarks.bench_worlds import Progress, new_world
 from benchmarks.measure import Measure, at_least, at_most
@@ -29,8 +30,8 @@ from kazashi.assembly.network_server import core_of
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, SoftwareCipher
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import table_of_affairs
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.world.home import open_world
 from kazashi.world.key_source import SharedKeySource, generate
@@ -42,8 +43,9 @@ class NetworkSize:
 
     `conversions` counts conversions and decisions. The network has `towns`, plus one national body, with `people` each,
     and `questions` are asked in it. `residents` get a code for each of `bodies`. `holders` of cards are in the world
-    whose stores are searched for handles. A body's records are matched with `matched` people. `taps` is the number of
-    checks of a card at a clinic's desk, in each way; with 0 they are left out.
+    whose stores are searched for handles. A body's records are matched with `matched` people, and the returns of a town
+    of `taxpayers` with its taxpayers. `taps` is the number of checks of a card at a clinic's desk, in each way; with 0
+    they are left out.
     """
 
     conversions: int = 200_000
@@ -54,6 +56,7 @@ class NetworkSize:
     bodies: int = 50
     holders: int = 10_000
     matched: int = 20_000
+    taxpayers: int = 20_000
     taps: int = 50
 
 
@@ -76,7 +79,7 @@ def measure(progress: Progress = lambda _: None, size: NetworkSize | None = None
     with tempfile.TemporaryDirectory(prefix="kazashi-bench-") as name:
         directory = Path(name)
         progress("conversions")
-        measures = [*_conversions(directory, size), _decisions(size)]
+        measures = [*_conversions(directory, size), _decisions(size), *matchings(size.taxpayers)]
         measures += measure_matching(directory, size.matched, progress)
         if size.taps:
             progress("a clinic's desk")

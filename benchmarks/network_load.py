@@ -15,8 +15,8 @@ from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.interface_system import InterfaceSystem
+from kazashi.provision_network.law.tables import Purpose, table_of_affairs
 from kazashi.provision_network.message_http import SYSTEM
-from kazashi.provision_network.tables import Purpose, table_of_affairs
 from kazashi.provision_network.terms import CORE
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.web.mutual_tls import Credentials, JsonConnection

@@ -14,7 +14,7 @@ from kazashi.jpki.serial_number import serial_text
 from kazashi.medical_insurance.eligibility import NetworkSilent
 from kazashi.medical_insurance.entitlement import ITEM
 from kazashi.provision_network.codes import ForeignCode, InstitutionCode
-from kazashi.provision_network.tables import Purpose, table_of_affairs
+from kazashi.provision_network.law.tables import Purpose, table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected
 from kazashi.web.mutual_tls import Credentials, JsonConnection
 

@@ -16,8 +16,8 @@ import sqlalchemy as sa
 from kazashi.provision_network.codes import InstitutionCode, PortalCode
 from kazashi.provision_network.interface_store import ASKED, EARLY_ANSWER, OUTBOX
 from kazashi.provision_network.intermediate import IntermediateServer, InvalidAnswer, PersonAtBody, Received
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.neighbours import Neighbours
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, number_of, own_body, text_of
 from kazashi.world.clock import Clock, epoch, from_epoch
 from kazashi.world.outbox import Message, MessageBatch, Send

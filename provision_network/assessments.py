@@ -17,7 +17,7 @@ import sqlalchemy as sa
 
 from kazashi.provision_network.core_store import IMPACT_ASSESSMENT
 from kazashi.provision_network.documents import DocumentRejected, checked_text, day_of, field_of, parsed, word_of
-from kazashi.provision_network.tables import Purpose, table_of_affairs
+from kazashi.provision_network.law.tables import Purpose, table_of_affairs
 
 _YEARS = 5
 

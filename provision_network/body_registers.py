@@ -9,46 +9,20 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from kazashi.provision_network.body_register_store import (
+    ENTRUSTMENT,
+    REQUEST,
+    body_register_store,
+    day_in,
+    log,
+)
 from kazashi.provision_network.documents import checked_text
 from kazashi.provision_network.person_rights import PersonRequest, decide_request
 from kazashi.provision_network.terms import NetworkRejected
-from kazashi.world.event_log import event_table
 from kazashi.world.home import World
-from kazashi.world.storage import Position
-
-ACTOR = "body_registers"
-"""The name of the store with the registers."""
 
 DAYS = 30
 """The number of days within which a body decides a request (個人情報の保護に関する法律83条, 94条, 102条)."""
-
-METADATA = sa.MetaData()
-
-REQUEST = sa.Table(
-    "person_request", METADATA,
-    sa.Column("number", Position, primary_key=True),
-    sa.Column("body", sa.Text, nullable=False, index=True),
-    sa.Column("address_number", sa.Text, nullable=False),
-    sa.Column("kind", sa.Text, nullable=False),
-    sa.Column("item", sa.Text, nullable=False),
-    sa.Column("content", sa.Text, nullable=False),
-    sa.Column("received", sa.Text, nullable=False),
-    sa.Column("decided", sa.Text),
-    sa.Column("granted", sa.Boolean),
-    sa.Column("reason", sa.Text, nullable=False),
-)  # fmt: skip
-
-ENTRUSTMENT = sa.Table(
-    "entrustment", METADATA,
-    sa.Column("number", Position, primary_key=True),
-    sa.Column("body", sa.Text, nullable=False, index=True),
-    sa.Column("party", sa.Text, nullable=False),
-    sa.Column("contract", sa.Text, nullable=False),
-    sa.Column("since", sa.Text, nullable=False),
-    sa.Column("ended", sa.Text),
-)  # fmt: skip
-
-_, _log = event_table(METADATA)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +67,7 @@ class BodyRegisters:
 
     def __init__(self, world: World) -> None:
         self._clock = world.clock
-        self.store = world.store(ACTOR, METADATA)
+        self.store = body_register_store(world)
 
     def receive(
         self, body: str, address_number: str, kind: PersonRequest, item: str, content: str, on: date
@@ -110,7 +84,7 @@ class BodyRegisters:
         with self.store.transaction() as connection:
             insert = sa.insert(REQUEST).returning(REQUEST.c.number)
             number = connection.execute(insert, row).scalar_one()
-            _log(connection, self._clock.now(), "request received", {"body": body, "number": number})
+            log(connection, self._clock.now(), "request received", {"body": body, "number": number})
         return self.request(body, int(number))
 
     def request(self, body: str, number: int) -> RegisteredRequest:
@@ -138,7 +112,7 @@ class BodyRegisters:
             if not connection.execute(sa.update(REQUEST).where(this).values(values)).rowcount:
                 raise NetworkRejected("decided", f"request {request.number} of {request.body} is decided already")
             detail = {"body": request.body, "number": request.number, "granted": granted}
-            _log(connection, self._clock.now(), "request decided", detail)
+            log(connection, self._clock.now(), "request decided", detail)
         return self.request(request.body, request.number)
 
     def entrust(self, body: str, party: str, contract: str, on: date) -> Entrustment:
@@ -149,7 +123,7 @@ class BodyRegisters:
                "contract": checked_text(contract, "the contract")}  # fmt: skip
         with self.store.alone() as connection:
             connection.execute(sa.insert(ENTRUSTMENT), row)
-            _log(connection, self._clock.now(), "entrusted", {"body": body, "party": party})
+            log(connection, self._clock.now(), "entrusted", {"body": body, "party": party})
         return self.entrustment(body, party)
 
     def entrustment(self, body: str, party: str) -> Entrustment:
@@ -167,7 +141,7 @@ class BodyRegisters:
         with self.store.reading() as connection:
             return [
                 Entrustment(row.number, row.body, row.party, row.contract, date.fromisoformat(row.since),
-                            _day(row.ended))
+                            day_in(row.ended))
                 for row in connection.execute(query)
             ]  # fmt: skip
 
@@ -177,16 +151,12 @@ class BodyRegisters:
         this = ENTRUSTMENT.c.number == found.number
         with self.store.alone() as connection:
             connection.execute(sa.update(ENTRUSTMENT).where(this).values(ended=on.isoformat()))
-            _log(connection, self._clock.now(), "entrustment ended", {"body": body, "party": party})
+            log(connection, self._clock.now(), "entrustment ended", {"body": body, "party": party})
         return next(one for one in self.entrustments(body) if one.number == found.number)
 
 
 def _request(row: Any) -> RegisteredRequest:
     return RegisteredRequest(
         row.number, row.body, row.address_number, PersonRequest[row.kind], row.item, row.content,
-        date.fromisoformat(row.received), _day(row.decided), row.granted, row.reason,
+        date.fromisoformat(row.received), day_in(row.decided), row.granted, row.reason,
     )  # fmt: skip
-
-
-def _day(text: str | None) -> date | None:
-    return None if text is None else date.fromisoformat(text)

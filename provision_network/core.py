@@ -26,13 +26,13 @@ from kazashi.provision_network.core_store import (
 )
 from kazashi.provision_network.corrections import Corrections
 from kazashi.provision_network.ended_codes import EndedCodes
+from kazashi.provision_network.law.rules import RuleBook
 from kazashi.provision_network.mediation import Context, Handler, Mediation
 from kazashi.provision_network.membership import Membership
 from kazashi.provision_network.notices import NoticesOfPeople
 from kazashi.provision_network.open_log import OpenLog
 from kazashi.provision_network.ordinances import OrdinanceRegister
 from kazashi.provision_network.provision_records import ProvisionRecords
-from kazashi.provision_network.rules import RuleBook
 from kazashi.provision_network.terms import CORE, LONGEST, NetworkRejected
 from kazashi.web.mutual_tls import Credentials, ServiceAuthority
 from kazashi.world.clock import JST, Clock, from_epoch

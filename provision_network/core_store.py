@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlalchemy as sa
 
-from kazashi.provision_network.tables import Purpose
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.world.event_log import event_table
 from kazashi.world.outbox import Inbox, Outbox
 from kazashi.world.secret import Secrets

@@ -8,8 +8,8 @@ import sqlalchemy as sa
 
 from kazashi.provision_network.codes import Coder, LinkageCode
 from kazashi.provision_network.core_store import ENDED_CODE, INSTITUTION, UNDISCLOSED
+from kazashi.provision_network.law.rules import Decision, Denial
 from kazashi.provision_network.membership import Institution
-from kazashi.provision_network.rules import Decision, Denial
 from kazashi.world.statement import Statement
 
 _this_person = ENDED_CODE.c.record_code == sa.bindparam("r")

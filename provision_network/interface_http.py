@@ -33,6 +33,7 @@ from kazashi.provision_network.asking import ItemRequest, OutgoingRequest, Reque
 from kazashi.provision_network.body_http import BodyRoutes, check_admitted, system_of
 from kazashi.provision_network.interface_openapi import MOST_QUESTIONS
 from kazashi.provision_network.interface_system import InterfaceSystem
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.message_http import (
     INTERFACE,
     carrier,
@@ -41,7 +42,6 @@ from kazashi.provision_network.message_http import (
     json_of,
     messages_of,
 )
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, text_of
 from kazashi.web.health import Health
 from kazashi.web.mutual_tls import Peer

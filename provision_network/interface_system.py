@@ -17,8 +17,8 @@ from kazashi.provision_network.closed_folders import ClosedFolders
 from kazashi.provision_network.codes import ForeignCode, InstitutionCode
 from kazashi.provision_network.interface_store import BODY, INBOX, METADATA, OUTBOX, log, store_name
 from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer, PersonAtBody
+from kazashi.provision_network.law.tables import printed_table
 from kazashi.provision_network.neighbours import Neighbours
-from kazashi.provision_network.tables import printed_table
 from kazashi.provision_network.terms import CORE, NetworkRejected, number_of, text_of
 from kazashi.world.home import World
 from kazashi.world.outbox import Message, Send

@@ -11,11 +11,11 @@ import sqlalchemy as sa
 from kazashi.provision_network.codes import Coder, InstitutionCode, PortalCode
 from kazashi.provision_network.core_store import log
 from kazashi.provision_network.ended_codes import EndedCodes
+from kazashi.provision_network.law.rules import Decision
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.membership import Members, Membership
 from kazashi.provision_network.ordinances import OrdinanceRegister
 from kazashi.provision_network.provision_records import ProvisionRecords
-from kazashi.provision_network.rules import Decision
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import (
     OWN_INFORMATION,
     PORTAL_KIND,

@@ -20,9 +20,9 @@ from kazashi.provision_network.core_store import (
     OUTBOX,
     log,
 )
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.ordinances import announce_items
 from kazashi.provision_network.sealing import is_key
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.web.mutual_tls import ServiceAuthority
 from kazashi.world.clock import JST, Clock, epoch, from_epoch

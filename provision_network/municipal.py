@@ -36,11 +36,11 @@ from kazashi.provision_network.asking import OutgoingRequest
 from kazashi.provision_network.codes import InstitutionCode
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import Received
+from kazashi.provision_network.law.rules import OrdinanceAffair
+from kazashi.provision_network.law.tables import Purpose
+from kazashi.provision_network.law.uses import Deed, Use, decide_use
 from kazashi.provision_network.match_trail import end_ties
-from kazashi.provision_network.rules import OrdinanceAffair
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import J_LIS, NetworkRejected
-from kazashi.provision_network.uses import Deed, Use, decide_use
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.world.clock import today
 from kazashi.world.home import World

@@ -24,14 +24,14 @@ from kazashi.provision_network.core_store import (
     log,
 )
 from kazashi.provision_network.documents import DocumentRejected, parsed, word_of
-from kazashi.provision_network.rules import (
+from kazashi.provision_network.law.rules import (
     LOCAL_GOVERNMENTS,
     ORDINANCE_FIELDS,
     LimitingOrdinance,
     OrdinanceAffair,
     RuleBook,
 )
-from kazashi.provision_network.tables import Purpose, denied_purpose
+from kazashi.provision_network.law.tables import Purpose, denied_purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.world.clock import Clock
 from kazashi.world.statement import Statement

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from kazashi.provision_network.rules import Decision, Denial
+from kazashi.provision_network.law.rules import Decision, Denial
 
 AIM_NOT_LAW = ("自己情報コントロール権",)
 """Aims of the outline of 2011 that are in no article of the Act."""

@@ -10,9 +10,10 @@ from starlette.routing import Route
 from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.jpki.serial_number import serial_text
 from kazashi.provision_network.asking import RequestStage
+from kazashi.provision_network.law.tables import printed_table
+from kazashi.provision_network.not_shown import not_shown
 from kazashi.provision_network.portal import Look, OwnInformation, Portal
 from kazashi.provision_network.portal_store import SESSIONS
-from kazashi.provision_network.tables import printed_table
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.relying_party.login.entrance import NOT_THIS_MEDIUM, CardSite, Entrance
 from kazashi.relying_party.platform.platform import User
@@ -21,6 +22,7 @@ from kazashi.relying_party.verify.linkage import LinkageUnavailable
 from kazashi.relying_party.verify.verdict import Verdict
 from kazashi.relying_party.verify.verification import Verifier
 from kazashi.web.pages import Bilingual, Pages
+from kazashi.world.clock import today
 from kazashi.world.home import World
 from kazashi.world.worker import Worker
 
@@ -41,16 +43,6 @@ _STAGES = {
     RequestStage.REFUSED: ("照会できません。", "The request was refused."),
     RequestStage.DISPUTED: ("回答に誤りがありました。", "The answer did not match the request."),
 }
-NOT_SHOWN = (
-    ("提供された情報の内容",
-     "the content of an exchange; a record only has the requester, the provider, the time and the item"),
-    ("どのように突合されたか", "how records were matched with each other inside a body"),
-    ("情報提供ネットワークシステム以外の提供（番号法19条7号・8号以外）",
-     "information provided outside the network: between tax offices or insurers, or under a contract"),
-    ("捜査機関等への提供（19条13号）", "information provided to investigators, courts and the Diet"),
-    ("同じ団体の中での利用", "use between the offices of the same body"),
-)  # fmt: skip
-"""What the portal does not show by law, as the page describes it."""
 
 
 class PortalPages(CardSite):
@@ -81,6 +73,7 @@ class PortalPages(CardSite):
         self, world: World, portal: Portal, verifier: Verifier, runner: Worker, origin: str, agent: str
     ) -> None:
         self._portal = portal
+        self._clock = world.clock
         self._runner = runner
         super().__init__(world, portal.store, SESSIONS, _BySerial(), verifier, origin, agent)
 
@@ -141,7 +134,7 @@ class PortalPages(CardSite):
             "my_page.html", status=status, trouble=trouble, own=own, records=records, unavailable=unavailable,
             looks=looks[-_MOST_LOOKS:], providers=self._portal.providers(),
             items=sorted({row.purpose.item for row in printed_table()}), outcomes=_OUTCOMES, stages=_STAGES,
-            not_shown=NOT_SHOWN,
+            not_shown=not_shown(today(self._clock)),
         )  # fmt: skip
 
 

@@ -13,9 +13,9 @@ import sqlalchemy as sa
 
 from kazashi.provision_network.codes import Coder, InstitutionCode, LinkageCode, PortalCode
 from kazashi.provision_network.core_store import PROVISION_RECORD, RECORD_LOOK, UNDISCLOSED, log
+from kazashi.provision_network.law.rules import Decision
 from kazashi.provision_network.membership import Institution
 from kazashi.provision_network.off_network import COMMISSION
-from kazashi.provision_network.rules import Decision
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord, RequestOutcome
 from kazashi.world.clock import Clock, epoch, from_epoch
 from kazashi.world.statement import Statement
@@ -140,6 +140,13 @@ class ProvisionRecords:
                 if (code := people.get(bytes(row.record_code))) is not None:
                     found.setdefault(code, []).append(_as_record(row))
         return found
+
+    def stored(self, code: PortalCode) -> list[ProvisionRecord]:
+        """Return a person's records as they are stored, for a study that compares them with what the portal shows.
+        Raises ForeignCode."""
+        query = sa.select(PROVISION_RECORD).where(_record.record_code == self._person(code)).order_by(_record.number)
+        with self._store.reading() as connection:
+            return [_as_record(row) for row in connection.execute(query)]
 
     def by_basis(self, body: str | None = None) -> dict[str, int]:
         """Return the number of exchanges per legal basis, without denied requests, of one body or of all."""

@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 
-from kazashi.provision_network.law_versions import NETWORK_STARTS, NUMBERS_USED, VERSIONS
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import Purpose, printed_table, table_of_affairs
-from kazashi.provision_network.uses import Clause, Deed, Use, decide_use
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import Purpose, printed_table, table_of_affairs
+from kazashi.provision_network.law.uses import Clause, Deed, Use, decide_use
+from kazashi.provision_network.law.versions import NETWORK_STARTS, NUMBERS_USED, VERSIONS
 from kazashi.tracking_lab.page.model import Answer, Page, Section, Shown, Table
 from kazashi.tracking_lab.page.rendering import rendered
 from kazashi.tracking_lab.page.words import Language, Words

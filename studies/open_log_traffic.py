@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from kazashi.provision_network.tables import printed_table
+from kazashi.provision_network.law.tables import printed_table
 from kazashi.world.clock import JST, epoch
 from kazashi.world.rng import stream
 

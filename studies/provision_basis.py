@@ -12,9 +12,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.law_versions import ProvisionItem
-from kazashi.provision_network.off_network import OffNetwork
-from kazashi.provision_network.provisions import (
+from kazashi.provision_network.law.provisions import (
     Inquiry,
     Party,
     PersonField,
@@ -22,8 +20,10 @@ from kazashi.provision_network.provisions import (
     decide_provision,
     is_specific,
 )
-from kazashi.provision_network.rules import Decision, Denial, Penalty, RuleBook
-from kazashi.provision_network.tables import Purpose
+from kazashi.provision_network.law.rules import Decision, Denial, Penalty, RuleBook
+from kazashi.provision_network.law.tables import Purpose
+from kazashi.provision_network.law.versions import ProvisionItem
+from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.terms import OWN_INFORMATION, PORTAL_KIND, RequestOutcome
 from kazashi.tracking_lab.facts import StoreFact
 from kazashi.world.clock import JST, from_epoch
@@ -138,11 +138,12 @@ def _outside(world: World) -> Iterator[DecidedAgain]:
     for line in OffNetwork(world).given():
         as_number = replace(_provision(line.facts), handle=PersonField.INDIVIDUAL_NUMBER)
         decision = decide_provision(as_number, line.at.astimezone(JST).date())
-        provided = not line.denial and is_specific({line.handle})
+        provided = not line.denial and line.handle is not None and is_specific({line.handle})
         why = line.denial or (decision.denial.value if decision.denial else "")
         fact = StoreFact("provision-without-basis", {
             "log": "off_network", "line": line.position, "requester": line.receiver, "provider": line.provider,
-            "item": line.what, "rule": line.rule, "why": why, "handle": line.handle.value,
+            "item": line.what, "rule": line.rule, "why": why,
+            "handle": "" if line.handle is None else line.handle.value,
         })  # fmt: skip
         yield DecidedAgain(fact, why, provided, _penalty(why, line.handle))
 
@@ -150,14 +151,15 @@ def _outside(world: World) -> Iterator[DecidedAgain]:
 def _provision(facts: dict[str, Any]) -> Provision:
     """The provision that a line of the log describes. Facts that are not in the line are those of a new Provision."""
     values = {**facts, "item": ProvisionItem(facts["item"]), "sender": Party(facts["sender"]),
-              "receiver": Party(facts["receiver"]), "handle": PersonField(facts["handle"])}  # fmt: skip
+              "receiver": Party(facts["receiver"]),
+              "handle": PersonField(facts["handle"]) if "handle" in facts else None}  # fmt: skip
     if "inquiry" in values:
         values["inquiry"] = Inquiry(values["inquiry"])
     known = {field.name for field in fields(Provision)}
     return Provision(**{name: value for name, value in values.items() if name in known})
 
 
-def _penalty(why: str, handle: PersonField) -> str:
+def _penalty(why: str, handle: PersonField | None) -> str:
     """The penalty for a misuse of data with a handle, or an empty text.
 
     The Number Act punishes misuse of specific personal information, and the Registration Act that of the resident
@@ -169,7 +171,7 @@ def _penalty(why: str, handle: PersonField) -> str:
     if handle is PersonField.RESIDENT_RECORD_CODE:
         return _REGISTRATION_ACT
     denial = next((one for one in Denial if one.value == why), None)
-    if denial in (None, Denial.ORDINARY) or not is_specific({handle}):
+    if denial in (None, Denial.ORDINARY) or handle is None or not is_specific({handle}):
         return ""
     penalty = Decision("", denial, "").penalty
     return "" if penalty is Penalty.NONE else penalty.value

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
 
-from kazashi.provision_network.tables import Purpose
+from kazashi.provision_network.law.tables import Purpose
 
 _AFFAIR_ENDS = "に関する事務であって主務省令で定めるもの"
 _ENTITLED = "こととされている者"

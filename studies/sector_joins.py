@@ -15,7 +15,8 @@ SECTORS = {
     "MyKey platform": "local services", "insurers' joint body": "health insurance",
     "platform operator": "identification", "OpenID provider": "identification", "portal": "own information",
     "sample site": "library", "relying party": "library", "pension service": "pension insurance",
-    "municipal address systems": "municipal services",
+    "municipal address systems": "municipal services", "municipal tax offices": "municipal services",
+    "insurers": "health insurance",
 }  # fmt: skip
 """The sector of what an owner's stores have about people. Another owner is a sector of its own."""
 

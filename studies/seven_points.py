@@ -12,11 +12,11 @@ from kazashi.assembly.actors import actors_of
 from kazashi.assembly.errors import StepFailed
 from kazashi.assembly.network import Network
 from kazashi.assembly.network_offices import address_store
-from kazashi.provision_network.law_versions import ProvisionItem
+from kazashi.provision_network.law.provisions import INVESTIGATIONS, commission_inspects, portal_shows
+from kazashi.provision_network.law.rules import RuleBook, row_named
+from kazashi.provision_network.law.tables import Purpose, printed_table, table_of_affairs
+from kazashi.provision_network.law.versions import ProvisionItem
 from kazashi.provision_network.off_network import Given, OffNetwork
-from kazashi.provision_network.provisions import INVESTIGATIONS, commission_inspects, portal_shows
-from kazashi.provision_network.rules import RuleBook, row_named
-from kazashi.provision_network.tables import Purpose, printed_table, table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, RequestOutcome
 from kazashi.provision_network.three_ways import Seen
 from kazashi.resident_registry.resident import Resident

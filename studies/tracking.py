@@ -11,10 +11,10 @@ from dataclasses import astuple, dataclass, fields, replace
 from datetime import date
 from pathlib import Path
 
-from kazashi.provision_network.law_versions import ProvisionItem
-from kazashi.provision_network.provisions import INVESTIGATIONS, Party, Provision, decide_provision
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import Purpose, printed_table
+from kazashi.provision_network.law.provisions import INVESTIGATIONS, Party, Provision, decide_provision
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import Purpose, printed_table
+from kazashi.provision_network.law.versions import ProvisionItem
 from kazashi.studies.handle_exposure import exposed, matrix
 from kazashi.studies.handle_sightings import sightings
 from kazashi.studies.network_matching import matched

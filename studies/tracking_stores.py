@@ -8,21 +8,21 @@ from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
 
-import sqlalchemy as sa
-
 from kazashi.assembly.institutions import Institutions
-from kazashi.assembly.network import Network, addresses
+from kazashi.assembly.network import Network, addresses, body_of
+from kazashi.assembly.network_inside import InsideFlows
+from kazashi.assembly.network_offices import TAX_ITEM
+from kazashi.assembly.network_outside import OutsideProvisions
 from kazashi.assembly.points import enrol_till
 from kazashi.assembly.points_server import centre_of
 from kazashi.assembly.relying import card_verdict, direct_linkage
+from kazashi.assembly.tax_link import TaxLink
 from kazashi.jpki.profile import CertificateType
 from kazashi.medical_insurance.feed import ChangeType, FeedLine, InsurerFeed, written
 from kazashi.medical_insurance.joint_body import JointBody
 from kazashi.provision_network.codes import InstitutionCode
-from kazashi.provision_network.law_versions import ProvisionItem
-from kazashi.provision_network.off_network import OffNetwork
+from kazashi.provision_network.law.provisions import PersonField
 from kazashi.provision_network.portal import Portal
-from kazashi.provision_network.provisions import INVESTIGATIONS, TAXES_PURPOSE, Party, Provision, portal_shows
 from kazashi.refund_points.goods import Basket, Category, Item, ReceiptLine
 from kazashi.refund_points.portal import TENANT
 from kazashi.refund_points.reading import CardReading
@@ -33,11 +33,12 @@ from kazashi.relying_party.platform.platform import Platform
 from kazashi.relying_party.verify.attributes import FourAttributes
 from kazashi.relying_party.verify.certificate import read_certificate
 from kazashi.relying_party.verify.verdict import Verdict
+from kazashi.studies.blind_spots import hidden, stored_flows
 from kazashi.studies.handles import HandleKind
 from kazashi.tracking_lab.metrics import Share
 from kazashi.tracking_lab.threats import StoreRun
 from kazashi.world.clock import JST
-from kazashi.world.home import World, open_world
+from kazashi.world.home import open_world
 from kazashi.world.rng import secure_random
 
 PEOPLE = ("hanako", "taro", "rare-kanji")
@@ -101,7 +102,7 @@ def scene(directory: Path) -> Iterator[tuple[Institutions, Network]]:
         holder = institutions.registry.find(who).name.kana or "カクウ"
         account = Account("0005", "001", "1", f"999000{place}", holder.replace("　", " "))
         refunds.apply(user, year, account, attributes.name)
-    _give_outside_the_network(world)
+    _give_outside_the_network(network, directory)
     try:
         yield institutions, network
     finally:
@@ -125,23 +126,25 @@ def _four_attributes(institutions: Institutions, who: str) -> FourAttributes:
     return attributes
 
 
-def _give_outside_the_network(world: World) -> None:
-    """Two flows that the law allows outside the network: from the tax agency to a town, and to an investigator."""
-    log = OffNetwork(world)
-    taxes = Provision(ProvisionItem.TAXES, Party.TAX_AGENCY, Party.MUNICIPALITY, TAXES_PURPOSE, safeguards=True)
-    log.give("国税庁", "渋谷区", taxes, "所得税の申告")
-    case = Provision(ProvisionItem.INVESTIGATION, Party.MUNICIPALITY, Party.INVESTIGATOR, INVESTIGATIONS[3], case="1",
-                     reason="x", approved_by="x")  # fmt: skip
-    log.give("渋谷区", "捜査機関", case, "住所")
+def _give_outside_the_network(network: Network, directory: Path) -> None:
+    """Flows that the law allows outside the network: from the tax agency to a town, from a town to an investigator, and
+    from office to office in a town."""
+    person = network.institutions.registry.find(PEOPLE[0])
+    town, taxes, outside = body_of(person), TaxLink(network), OutsideProvisions(network)
+    path = directory / "returns.csv"
+    taxes.write(town, network.now().year - 1, path)
+    taxes.receive(town, path.read_bytes())
+    path.unlink()
+    case = ("刑訴197", "令8検1号", "所在の確認", "住民票関係情報")
+    inquiry = outside.inquire(town, person, "警視庁", *case, PersonField.INDIVIDUAL_NUMBER)
+    outside.decide(town, inquiry.number, "総務課長", granted=True)
+    InsideFlows(network).provide(town, person, "税務", "国保", TAX_ITEM, law="国民健康保険法")
 
 
 def unseen(institutions: Institutions, network: Network) -> Share:
-    """X19 (hidden flows): the share of all flows that the portal does not show to the person."""
-    with network.core.store.reading() as connection:
-        records = connection.scalar(sa.text("SELECT count(*) FROM provision_record WHERE outcome <> 'denied'")) or 0
-    given = [line for line in OffNetwork(institutions.world).given() if not line.denial]
-    hidden = sum(not portal_shows(line.item) for line in given)
-    return Share(hidden, int(records) + len(given))
+    """X19 (hidden flows): the share of all flows about the people that the portal does not show to them."""
+    flows = [one for who in PEOPLE for one in stored_flows(network, institutions.registry.find(who))]
+    return hidden(flows)
 
 
 def _serial(verdict: Verdict) -> int:

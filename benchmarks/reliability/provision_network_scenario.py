@@ -19,7 +19,7 @@ from kazashi.assembly.network_server import core_of
 from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.tables import table_of_affairs
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.provision_network.terms import CORE, RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import open_world

@@ -16,8 +16,8 @@ from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import carry
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import table_of_affairs
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, RequestOutcome
 from kazashi.refund_points.centre import Centre
 from kazashi.refund_points.goods import CATALOGUE, Basket, ReceiptLine

@@ -15,15 +15,17 @@ import sqlalchemy as sa
 
 from kazashi.assembly.actors import ACTORS, AUTHORITY, MYKEY, SHOP, actors_of
 from kazashi.assembly.network import Network
-from kazashi.assembly.network_offices import PENSION, PENSION_ADDRESSES
+from kazashi.assembly.network_offices import OUTSIDE_ADDRESSES, PENSION, PENSION_ADDRESSES
 from kazashi.assembly.points import enrol_till, tills_directory
 from kazashi.assembly.points_server import centre_of
 from kazashi.medical_insurance.joint_body import JointBody
 from kazashi.pki.callers import Callers
 from kazashi.provision_network.body_registers import BodyRegisters
+from kazashi.provision_network.health_checks import HealthChecks
 from kazashi.provision_network.municipal import AddressSystem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
+from kazashi.provision_network.tax_offices import TaxOffices
 from kazashi.refund_points.portal import RefundPortal
 from kazashi.refund_points.refunds import Refunds
 from kazashi.relying_party.login.provider_store import ProviderStore
@@ -76,8 +78,8 @@ def test_every_store_that_the_program_makes_is_in_the_list(
     verifier = Verifier(AnchorsInDirectory(world.publication / "ca"), [], world.clock)
     made: list[Any] = [
         Callers(world), JointBody(world, linkage), AddressSystem(world, "渋谷区"), OffNetwork(world),
-        BodyRegisters(world),
-        AddressSystem(world, PENSION, PENSION_ADDRESSES),
+        BodyRegisters(world), TaxOffices(world), HealthChecks(world),
+        AddressSystem(world, PENSION, PENSION_ADDRESSES), AddressSystem(world, "国税庁", OUTSIDE_ADDRESSES),
         ProviderStore(world), MyKeyPlatform(world, linkage), Platform(world, linkage), StoredChallenges(world),
         SampleSite(world, verifier, Platform(world, linkage), "http://localhost:1", ""),
         RefundPortal(world, Refunds(centre_of(world)), verifier, linkage, "http://localhost:2", ""),

@@ -27,9 +27,8 @@ BEGIN = {
 
 WITHOUT = {
     "agent", "bench", "ca lint", "card application show", "card relay load", "clinic serve",
-    "demo", "docs", "doctor", "imports", "network decide", "network history", "network insights",
-    "network openapi",
-    "network rules",
+    "demo", "docs", "doctor", "imports", "network decide", "network history", "network inside offices",
+    "network insights", "network openapi", "network rules",
     "points policies", "points simulate", "reader check", "reader compare", "reader install",
     "reader profiles", "reader script", "reader show", "reader uninstall",
     "lock", "mdoc compare", "registry municipalities",
@@ -38,6 +37,10 @@ WITHOUT = {
     "verify conformance",
 }  # fmt: skip
 """Commands that work without a world, or with one of their own."""
+
+
+MORE = {"network use": ("--form", "x")}
+"""What a command needs besides its required arguments."""
 
 
 def name_of(context: click.Context) -> str:
@@ -58,6 +61,8 @@ def arguments_for(command: click.Command, file: Path) -> Iterator[str]:
         value = {"serial": "70000001", "span": "1d"}.get(parameter.name or "", "x")
         if isinstance(parameter.type, click.Choice):
             value = str(parameter.type.choices[0])
+        elif isinstance(parameter.type, click.Path) and not parameter.type.file_okay:
+            value = str(file.parent)
         elif isinstance(parameter.type, click.Path | click.File):
             value = str(file)
         elif parameter.type is click.INT:
@@ -81,7 +86,7 @@ def test_reading_command_creates_no_world(name: str, command: click.Command, tmp
     file = tmp_path / "file"
     file.write_text("{}")
     missing = tmp_path / "typo"
-    arguments = ["--world", str(missing), *name.split(), *arguments_for(command, file)]
+    arguments = ["--world", str(missing), *name.split(), *arguments_for(command, file), *MORE.get(name, ())]
     done = CliRunner().invoke(kazashi, arguments)
     if name == "points till":  # it needs a terminal first
         assert "needs a terminal" in str(done.exception)

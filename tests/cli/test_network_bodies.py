@@ -22,8 +22,8 @@ from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import Network, served
 from kazashi.assembly.served import ServedProcess, free_port
 from kazashi.provision_network.assessments import sample_assessment
-from kazashi.provision_network.law_versions import VERSIONS, ProvisionItem
-from kazashi.provision_network.tables import TAX_ITEM, Purpose, table_of_affairs
+from kazashi.provision_network.law.tables import TAX_ITEM, Purpose, table_of_affairs
+from kazashi.provision_network.law.versions import VERSIONS, ProvisionItem
 from kazashi.web.mutual_tls import Credentials, JsonConnection
 from kazashi.web.ports import AGENT, CORE, DESK, PORTS
 from kazashi.world.home import open_world

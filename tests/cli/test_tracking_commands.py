@@ -95,7 +95,7 @@ def test_exposure_shows_who_holds_which_handle(seen: tuple[Exposure, Share]) -> 
     assert not {"MyKey platform", "portal", "platform operator"} & held[NAME]
     assert [step.actor for step in found.path(MYKEY, RECORD_CODE)] == ["MyKey platform", "J-LIS"]
     assert [step.actor for step in found.path(SERIAL, CODE)] == ["portal", "network's core"]
-    assert hidden == Share(2, 10), "what was given outside the network, for example to an investigator"
+    assert hidden == Share(4, 12), "two tax returns, an answer to an investigator, and a flow inside a town hall"
 
 
 def test_j8_for_each_relying_party_s_identifier_a_path_to_a_code_is_named(seen: tuple[Exposure, Share]) -> None:

@@ -15,7 +15,7 @@ from kazashi.medical_insurance.joint_body import GROUP, KIND, NAME
 from kazashi.medical_insurance.joint_store import METADATA
 from kazashi.medical_insurance.network_line import purpose
 from kazashi.provision_network.intermediate_store import PERSON as PERSON_AT_BODY
-from kazashi.provision_network.tables import table_of_affairs
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.provision_network.terms import RequestOutcome
 from kazashi.relying_party.verify.authentication import Response
 from kazashi.relying_party.verify.linkage import NoLinkage

@@ -16,8 +16,8 @@ from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import FlowTrace, carry
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import IntermediatePlatform, IntermediateServer
-from kazashi.provision_network.rules import OrdinanceAffair, RuleBook
-from kazashi.provision_network.tables import Purpose, table_of_affairs
+from kazashi.provision_network.law.rules import OrdinanceAffair, RuleBook
+from kazashi.provision_network.law.tables import Purpose, table_of_affairs
 from kazashi.provision_network.terms import NetworkRejected, ProvisionRecord
 from kazashi.world.home import World
 from kazashi.world.outbox import Message

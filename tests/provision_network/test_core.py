@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import ForeignCode, InstitutionCode
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.law.rules import RuleBook
 from kazashi.provision_network.terms import RequestOutcome, Role
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world

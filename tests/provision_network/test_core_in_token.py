@@ -20,8 +20,8 @@ from pathlib import Path
 import sqlalchemy as sa
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import table_of_affairs
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.world.home import open_world
 from kazashi.world.settings import Settings
 world = open_world(Path(sys.argv[1]), settings=Settings("token", keys=sys.argv[2]))

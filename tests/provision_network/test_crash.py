@@ -11,7 +11,7 @@ from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.exchange import carry
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.rules import RuleBook
+from kazashi.provision_network.law.rules import RuleBook
 from kazashi.provision_network.terms import RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import open_world

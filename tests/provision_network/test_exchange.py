@@ -20,8 +20,8 @@ from kazashi.provision_network.exchange import carry
 from kazashi.provision_network.interface_system import InterfaceSystem
 from kazashi.provision_network.intermediate import InvalidAnswer, ProvisionOnHold
 from kazashi.provision_network.intermediate_store import COPY, PERSON
-from kazashi.provision_network.rules import ORDINANCE_FIELDS, Denial, OrdinanceAffair, RuleBook
-from kazashi.provision_network.tables import Purpose
+from kazashi.provision_network.law.rules import ORDINANCE_FIELDS, Denial, OrdinanceAffair, RuleBook
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.terms import CORE, NetworkRejected, Notification, RequestOutcome
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world

@@ -13,11 +13,11 @@ from kazashi.assembly.network_matching import NetworkMatching
 from kazashi.assembly.network_questions import NetworkQuestions
 from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.assessments import sample_assessment
+from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.provision_network.match_file import written
 from kazashi.provision_network.match_register import HolderReport
 from kazashi.provision_network.match_trail import MatchState, TrailStep
 from kazashi.provision_network.matching import Attributes, MatchRecord, attributes_of
-from kazashi.provision_network.tables import table_of_affairs
 from kazashi.provision_network.tie_checks import Signal
 from kazashi.world.key_source import SharedKeySource
 from tests.crash import left_at_each_moment

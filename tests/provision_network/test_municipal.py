@@ -12,9 +12,9 @@ import sqlalchemy as sa
 
 from kazashi.provision_network.asking import RequestStage
 from kazashi.provision_network.intermediate_store import PERSON
+from kazashi.provision_network.law.uses import Clause, Deed, Use
 from kazashi.provision_network.municipal import AddressSystem, NumberLinkageServer, by_owner, copies_lag
 from kazashi.provision_network.terms import NetworkRejected
-from kazashi.provision_network.uses import Clause, Deed, Use
 from kazashi.resident_registry.number import IndividualNumber
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world

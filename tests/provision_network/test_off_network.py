@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from kazashi.provision_network.law_versions import ProvisionItem
+from kazashi.provision_network.law.provisions import TAXES_PURPOSE, Party, PersonField, Provision
+from kazashi.provision_network.law.versions import ProvisionItem
 from kazashi.provision_network.off_network import COMMISSION, OffNetwork, hidden_share
-from kazashi.provision_network.provisions import TAXES_PURPOSE, Party, PersonField, Provision
 from kazashi.provision_network.terms import NetworkRejected
 from kazashi.world.clock import FixedClock
 from kazashi.world.home import World, open_world

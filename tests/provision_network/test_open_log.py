@@ -19,6 +19,8 @@ import sqlalchemy as sa
 from kazashi.provision_network import open_log
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
+from kazashi.provision_network.law.rules import RuleBook
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.open_log import (
     META,
     PUBLISHABLE,
@@ -28,8 +30,6 @@ from kazashi.provision_network.open_log import (
     row_schema,
     write_open_log,
 )
-from kazashi.provision_network.rules import RuleBook
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import NetworkRejected, RequestOutcome
 from kazashi.world.atomic_file import write_whole
 from kazashi.world.clock import JST, FixedClock

@@ -16,8 +16,8 @@ from playwright.sync_api import Page, sync_playwright
 
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.core_store import PROVISION_RECORD
+from kazashi.provision_network.law.rules import RuleBook
 from kazashi.provision_network.open_log import FIELDS, META, Precision, write_open_log
-from kazashi.provision_network.rules import RuleBook
 from kazashi.studies import open_log_page
 from kazashi.studies.open_log import PublishedLog, protection, read_open_log
 from kazashi.studies.open_log_page import PACKAGE, insights_page

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.core import Core
 from kazashi.provision_network.documents import DocumentRejected
+from kazashi.provision_network.law.rules import LimitingOrdinance, OrdinanceAffair, RuleBook
+from kazashi.provision_network.law.tables import Purpose
 from kazashi.provision_network.ordinances import filings
-from kazashi.provision_network.rules import LimitingOrdinance, OrdinanceAffair, RuleBook
-from kazashi.provision_network.tables import Purpose
 from tests.provision_network.bodies import MINATO, NOW, PURPOSE, ROWS, SHIBUYA, TOWNS, Network, denied, network_of
 from tests.town import clock_of, new_world
 

@@ -14,7 +14,7 @@ from kazashi.jpki.profile import CertificateType, Medium
 from kazashi.provision_network.assessments import sample_assessment
 from kazashi.provision_network.codes import PortalCode
 from kazashi.provision_network.interface_system import InterfaceSystem
-from kazashi.provision_network.law_versions import ProvisionItem
+from kazashi.provision_network.law.versions import ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import BODY, INTERFACE_NAME, Generations, Portal
 from kazashi.provision_network.provision_records import OPERATOR

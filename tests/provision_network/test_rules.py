@@ -11,17 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kazashi.provision_network.law_versions import (
-    BY_ORDER,
-    LINKED_BY_ORDINANCE,
-    NETWORK_IN_LAW,
-    NETWORK_STARTS,
-    RENUMBERED,
-    VERSIONS,
-    ProvisionItem,
-    version_on,
-)
-from kazashi.provision_network.rules import (
+from kazashi.provision_network.law.rules import (
     CONDITIONS,
     Denial,
     LimitingOrdinance,
@@ -30,7 +20,7 @@ from kazashi.provision_network.rules import (
     RuleBook,
     row_named,
 )
-from kazashi.provision_network.tables import (
+from kazashi.provision_network.law.tables import (
     TAX_ITEM,
     Purpose,
     Row,
@@ -40,6 +30,16 @@ from kazashi.provision_network.tables import (
     obliges_to_report,
     printed_table,
     table_of_affairs,
+)
+from kazashi.provision_network.law.versions import (
+    BY_ORDER,
+    LINKED_BY_ORDINANCE,
+    NETWORK_IN_LAW,
+    NETWORK_STARTS,
+    RENUMBERED,
+    VERSIONS,
+    ProvisionItem,
+    version_on,
 )
 from kazashi.studies.rule_oracle import published_table
 from kazashi.studies.tracking import rule_errors

@@ -9,9 +9,7 @@ from itertools import combinations
 
 import pytest
 
-from kazashi.provision_network.law_versions import NUMBERS_USED, RENUMBERED, VERSIONS, ProvisionItem
-from kazashi.provision_network.person_rights import AIM_NOT_LAW, PersonRequest, decide_request
-from kazashi.provision_network.provisions import (
+from kazashi.provision_network.law.provisions import (
     COMMISSION_RULES,
     IN_FORCE,
     INVESTIGATIONS,
@@ -28,9 +26,11 @@ from kazashi.provision_network.provisions import (
     is_specific,
     portal_shows,
 )
-from kazashi.provision_network.rules import ORDINANCE_FIELDS, Denial, OrdinanceAffair, Penalty
-from kazashi.provision_network.tables import TAX_ITEM, Purpose, cabinet_order, printed_table, table_of_uses
-from kazashi.provision_network.uses import Clause, Deed, OwnUse, ReceivedNumber, Use, decide_use, outside_the_table
+from kazashi.provision_network.law.rules import ORDINANCE_FIELDS, Denial, OrdinanceAffair, Penalty
+from kazashi.provision_network.law.tables import TAX_ITEM, Purpose, cabinet_order, printed_table, table_of_uses
+from kazashi.provision_network.law.uses import Clause, Deed, OwnUse, ReceivedNumber, Use, decide_use, outside_the_table
+from kazashi.provision_network.law.versions import NUMBERS_USED, RENUMBERED, VERSIONS, ProvisionItem
+from kazashi.provision_network.person_rights import AIM_NOT_LAW, PersonRequest, decide_request
 
 pytestmark = pytest.mark.unit
 

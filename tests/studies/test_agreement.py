@@ -19,7 +19,10 @@ from tests.cli.program import InProcessProgram
 from tests.town import certificates
 
 CARRIED = {"serial number", "resident record code", "individual number"}
-BY_LAW = {("municipal address systems", "individual number"), ("pension service", "individual number")}
+BY_LAW = {
+    ("municipal address systems", "individual number"), ("pension service", "individual number"),
+    ("parties outside the network", "individual number"),
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -21,11 +21,11 @@ from kazashi.assembly.points import enrol_till
 from kazashi.assembly.points_server import centre_of
 from kazashi.jpki.profile import CertificateType
 from kazashi.provision_network.assessments import sample_assessment
-from kazashi.provision_network.law_versions import NETWORK_STARTS, VERSIONS, ProvisionItem
+from kazashi.provision_network.law.provisions import INVESTIGATIONS, OnLine, Party, PersonField, Policy, Provision
+from kazashi.provision_network.law.tables import Purpose
+from kazashi.provision_network.law.versions import NETWORK_STARTS, VERSIONS, ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.ordinances import filings
-from kazashi.provision_network.provisions import INVESTIGATIONS, OnLine, Party, PersonField, Policy, Provision
-from kazashi.provision_network.tables import Purpose
 from kazashi.provision_network.terms import NetworkRejected
 from kazashi.refund_points.goods import Basket, Category, Item, ReceiptLine
 from kazashi.refund_points.reading import CardReading

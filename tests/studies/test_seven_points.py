@@ -15,9 +15,9 @@ from playwright.sync_api import sync_playwright
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import Network, body_of
 from kazashi.assembly.network_offices import TAX_OFFICE
-from kazashi.provision_network.law_versions import ProvisionItem
+from kazashi.provision_network.law.provisions import INVESTIGATIONS, TAXES_PURPOSE, Party, Provision
+from kazashi.provision_network.law.versions import ProvisionItem
 from kazashi.provision_network.off_network import OffNetwork
-from kazashi.provision_network.provisions import INVESTIGATIONS, TAXES_PURPOSE, Party, Provision
 from kazashi.studies import seven_points_page
 from kazashi.studies.seven_points import studied
 from kazashi.tracking_lab.page.words import Language, Words, catalog

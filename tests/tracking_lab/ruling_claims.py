@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from kazashi.assembly.actors import ACTORS
-from kazashi.provision_network.provisions import PersonField
-from kazashi.provision_network.rules import Denial
+from kazashi.provision_network.law.provisions import PersonField
+from kazashi.provision_network.law.rules import Denial
 from kazashi.studies.handle_index import StoredForm
 from kazashi.studies.handles import HandleKind
 from kazashi.studies.identity_data import CONFIDENTIAL, PLAIN

@@ -7,13 +7,17 @@ from typing import Any
 import click
 
 from kazashi.tools.cli.commands.network_bodies import assessment, body, people, system
+from kazashi.tools.cli.commands.network_consents import consent
+from kazashi.tools.cli.commands.network_files import health, tax
+from kazashi.tools.cli.commands.network_inside import disaster, inside, use
 from kazashi.tools.cli.commands.network_match import match
 from kazashi.tools.cli.commands.network_open_log import insights, open_log
 from kazashi.tools.cli.commands.network_ordinances import limit, ordinance
+from kazashi.tools.cli.commands.network_outside import inquiry, outside
 from kazashi.tools.cli.commands.network_questions import ask, copies, held, process, protected, release
 from kazashi.tools.cli.commands.network_rights import basis, entrust, inspect, records, request
 from kazashi.tools.cli.commands.network_shared import network_of
-from kazashi.tools.cli.commands.network_studies import history_command, rulings, study, three_ways
+from kazashi.tools.cli.commands.network_studies import blind_spots, history_command, rulings, study, three_ways
 from kazashi.tools.cli.commands.shared import (
     Reply,
     agent_option,
@@ -42,7 +46,8 @@ def network() -> None:
 
 for command in (
     body, people, system, assessment, ask, process, held, release, protected, copies, ordinance, limit, records, basis,
-    request, entrust, inspect, three_ways, rulings, study, history_command, match, open_log, insights,
+    request, entrust, inspect, consent, outside, inquiry, inside, use, disaster, tax, health, three_ways, rulings,
+    study, history_command, match, blind_spots, open_log, insights,
 ):  # fmt: skip
     network.add_command(command)
 
@@ -140,8 +145,8 @@ def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
     """
     from dataclasses import asdict
 
-    from kazashi.provision_network.tables import kinds_of, printed_table
-    from kazashi.provision_network.uses import outside_the_table
+    from kazashi.provision_network.law.tables import kinds_of, printed_table
+    from kazashi.provision_network.law.uses import outside_the_table
 
     if gap:
         pairs = [{"requester": requester, "law": law} for requester, law in outside_the_table(printed_table())]
@@ -171,8 +176,8 @@ def network_decide(
     REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW. Shows the rule that decides. The exit status is 1 if the
     query is denied.
     """
-    from kazashi.provision_network.rules import RuleBook
-    from kazashi.provision_network.tables import Purpose, table_of_affairs
+    from kazashi.provision_network.law.rules import RuleBook
+    from kazashi.provision_network.law.tables import Purpose, table_of_affairs
 
     day = parsed_day(on)
     decision = RuleBook(table_of_affairs()).decide(Purpose(requester, law, affair, provider, item), day)

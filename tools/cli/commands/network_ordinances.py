@@ -11,7 +11,7 @@ from kazashi.tools.cli.commands.network_shared import day_option, network_of, te
 from kazashi.tools.cli.commands.shared import Reply, day_of, gathered, replies, table
 
 if TYPE_CHECKING:
-    from kazashi.provision_network.rules import LimitingOrdinance, OrdinanceAffair
+    from kazashi.provision_network.law.rules import LimitingOrdinance, OrdinanceAffair
 
 
 @click.group()
@@ -162,7 +162,7 @@ def limit_add(context: click.Context, provider: str, item: str, on: str | None) 
 
     It applies from the day after the notification. Affairs of the table are not affected.
     """
-    from kazashi.provision_network.rules import LimitingOrdinance
+    from kazashi.provision_network.law.rules import LimitingOrdinance
 
     network = network_of(context)
     network.member(provider)

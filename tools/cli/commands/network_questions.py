@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--item", help="The item; see: kazashi network rules.")
 @click.option("--affair", default="", help="The affair, if several fit: a row of the table, LAW/AFFAIR, or the"
               " identifier of an affair by ordinance.")  # fmt: skip
-@click.option("--consent", is_flag=True, help="The person has consented (tax data for an affair by ordinance).")
+@click.option("--consent", is_flag=True, help="State the person's consent to tax data; better: network consent add.")
 @wait_option
 @replies
 @click.pass_context

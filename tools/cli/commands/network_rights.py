@@ -109,16 +109,19 @@ def request_decide(
 ) -> Reply:  # fmt: skip
     """Decide a request, and carry it out if it is granted.
 
-    A disclosure shows the copy. A correction registers the right content, and tells the bodies that have received the
-    old one. A stop of use deletes the copy.
+    A disclosure shows the copy, and which offices of the body saw it. A correction registers the right content, and
+    tells the bodies that have received the old one. A stop of use deletes the copy.
     """
     from kazashi.assembly.network_rights import NetworkRights
 
     network = network_of(context)
     day = day_of(on, network.world)
     decided = NetworkRights(network).decide(body, number, day, reason, granted=outcome == "granted")
-    row = {**_row(decided.request, day), "disclosed": decided.disclosed}
+    flows = [{"at": one.at.isoformat(), "from": one.flow.from_office, "to": one.flow.to_office, "rule": one.rule,
+              "denial": one.denial} for one in decided.flows]  # fmt: skip
+    row = {**_row(decided.request, day), "disclosed": decided.disclosed, "flows": flows}
     shown = "".join(f"\n{item}: {content}" for item, content in decided.disclosed.items())
+    shown += "".join(f"\n{one['from']} -> {one['to']}: {one['rule'] or one['denial']}" for one in flows)
     return Reply(row, f"request {number} is {outcome}{shown}")
 
 
@@ -202,7 +205,8 @@ def inspect(context: click.Context, body: str) -> Reply:
     """Show what the Commission sees of a body (番号法35条).
 
     It sees the records without content, who has looked at them, the impact assessment, requests, entrustments, systems
-    and corrections, and provision outside the network but to investigators. The inspection is recorded.
+    and corrections, what went from office to office, and provision outside the network but to investigators. The
+    inspection is recorded.
     """
     from kazashi.assembly.network_rights import NetworkRights
 
@@ -213,7 +217,7 @@ def inspect(context: click.Context, body: str) -> Reply:
              "no impact assessment" if assessed is None
              else f"impact assessment version {assessed['version']} of {assessed['published']}"]  # fmt: skip
     lines += [f"{name}: {count} exchanges" for name, count in seen["by_basis"].items()]
-    for name in ("records", "looks", "systems", "requests", "entrustments", "corrections", "outside"):
+    for name in ("records", "looks", "systems", "requests", "entrustments", "corrections", "internal", "outside"):
         rows: list[dict[str, Any]] = seen[name]
         lines += ["", f"{name}: {len(rows)}", *([table(rows, "")] if rows else [])]
     return Reply(seen, "\n".join(lines))

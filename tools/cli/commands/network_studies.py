@@ -143,3 +143,28 @@ def history_command(law: str, affair: str, html: Path | None, lang: str) -> Repl
              "rule, or why not": "; ".join(one["rules"]) or f"{one['denial']}: {one['words']}"}
             for one in document]  # fmt: skip
     return Reply(document, table(rows, "the table has no such affair"))
+
+
+@click.command("blind-spots")
+@click.argument("who")
+@replies
+@click.pass_context
+def blind_spots(context: click.Context, who: str) -> Reply:
+    """Compare what the stores have about WHO with the portal.
+
+    Each line is something that went from one party to another, or was matched with WHO, and says why the portal does
+    not show it. A reviewer sees all stores at once, which no institution does.
+    """
+    from kazashi.studies.blind_spots import hidden, stored_flows
+
+    network = network_of(context)
+    flows = stored_flows(network, network.institutions.registry.find(who))
+    share = hidden(flows)
+    rows = [
+        {"store": one.store, "at": one.at.isoformat() if one.at else "", "from": one.sender, "to": one.receiver,
+         "item": one.item, "rule": one.rule, "shown": "no" if one.why else "yes", "why": one.why, "flow": one.is_flow}
+        for one in flows
+    ]  # fmt: skip
+    words = f"{share.count} of {share.total} flows are not in the portal: {share}"
+    document = {"flows": rows, "hidden": share.count, "of": share.total, "interval": list(share.interval)}
+    return Reply(document, f"{table(rows, 'the stores have nothing about this person')}\n{words}")

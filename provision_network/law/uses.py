@@ -12,9 +12,9 @@ from datetime import date
 from enum import Enum
 from typing import Self
 
-from kazashi.provision_network.law_versions import BY_ORDER, NUMBERS_USED, LawVersion, ProvisionItem, version_on
-from kazashi.provision_network.rules import LOCAL_GOVERNMENTS, Decision, Denial, OrdinanceAffair, not_known
-from kazashi.provision_network.tables import Row, denied_purpose, table_of_uses
+from kazashi.provision_network.law.rules import LOCAL_GOVERNMENTS, Decision, Denial, OrdinanceAffair, not_known
+from kazashi.provision_network.law.tables import Row, denied_purpose, table_of_uses
+from kazashi.provision_network.law.versions import BY_ORDER, NUMBERS_USED, LawVersion, ProvisionItem, version_on
 
 
 class Deed(Enum):

@@ -15,7 +15,8 @@ from dataclasses import dataclass, fields
 from datetime import date
 from enum import Enum
 
-from kazashi.provision_network.law_versions import (
+from kazashi.provision_network.law.tables import TAX_ITEM, Purpose, Row, denied_purpose, kinds_of, obliges_to_report
+from kazashi.provision_network.law.versions import (
     BY_ORDER,
     LINKED_BY_ORDINANCE,
     NETWORK_IN_LAW,
@@ -25,7 +26,6 @@ from kazashi.provision_network.law_versions import (
     ProvisionItem,
     version_on,
 )
-from kazashi.provision_network.tables import TAX_ITEM, Purpose, Row, denied_purpose, kinds_of, obliges_to_report
 
 
 class Denial(Enum):
@@ -46,6 +46,8 @@ class Denial(Enum):
     TAX_SECRECY = "tax-secrecy"
     """Tax data are not provided without consent, unless the law of the affair obliges the person to report them
     (地方税法22条)."""
+    CONSENT = "consent-needed"
+    """The person has not consented, or has withdrawn the consent."""
     LIMITED = "limited"
     """The provider's own ordinance limits what it provides, and the Commission was notified beforehand."""
     ORDINARY = "ordinary-information"

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from datetime import date
 from enum import Enum
 
-from kazashi.provision_network.law_versions import NUMBERS_USED, RENUMBERED, ProvisionItem, version_on
-from kazashi.provision_network.rules import LOCAL_GOVERNMENTS, Decision, Denial, not_known
-from kazashi.provision_network.tables import TAX_ITEM, cabinet_order, denied_purpose, obliges_to_report
+from kazashi.provision_network.law.rules import LOCAL_GOVERNMENTS, Decision, Denial, not_known
+from kazashi.provision_network.law.tables import TAX_ITEM, cabinet_order, denied_purpose, obliges_to_report
+from kazashi.provision_network.law.versions import NUMBERS_USED, RENUMBERED, ProvisionItem, version_on
 
 
 class PersonField(Enum):
@@ -43,6 +43,8 @@ class Party(Enum):
     J_LIS = "機構"
     PREFECTURE = "都道府県知事"
     MUNICIPALITY = "市町村長"
+    BOARD = "市町村教育委員会"
+    PREFECTURAL_BOARD = "都道府県教育委員会"
     TAX_AGENCY = "国税庁長官"
     DEPOSITORY = "振替機関・口座管理機関"
     ISSUER = "株式・社債の発行者"
@@ -72,22 +74,26 @@ COMMISSION_RULES = {
 
 TAXES_PURPOSE = "国税・地方税の賦課徴収"
 REGISTRATION_ACT_PURPOSE = "住民基本台帳法30条の6第1項"
+HEALTH_CHECK, HEALTH_CHECK_PURPOSE = "特定健康診査の記録", "高齢者の医療の確保に関する法律27条"
+"""The record of a health check, and the article by which an insurer asks the former insurer of a new member for it. The
+former insurer gives it with the person's consent. (Since October 2021 insurers do not ask for consent any more.)"""
 
 
 @dataclass(frozen=True, slots=True)
 class Provision:
     """A provision outside the network, under an item of article 19, for a purpose.
 
-    `handle` is the identifier that the information has, and `information` its name in the table of affairs, if it is
-    there. The other fields are the facts that the item requires, or None or empty: `law` is the law of the receiver's
-    affair, `order` a matter of the cabinet order, `rule` a purpose of the Commission's rule.
+    `handle` is the identifier that the information has, None if it only has a name and an address, and `information`
+    its name in the table of affairs, if it is there. The other fields are the facts that the item requires, or None or
+    empty: `law` is the law of the receiver's affair, `order` a matter of the cabinet order, `rule` a purpose of the
+    Commission's rule.
     """
 
     item: ProvisionItem
     sender: Party
     receiver: Party
     purpose: str = ""
-    handle: PersonField = PersonField.INDIVIDUAL_NUMBER
+    handle: PersonField | None = PersonField.INDIVIDUAL_NUMBER
     information: str = ""
     law: str = ""
     contract: str = ""
@@ -141,7 +147,7 @@ def decide_provision(provision: Provision, on: date, policy: Policy = IN_FORCE) 
 
     The law does not apply to information that is not related to the individual number.
     """
-    if not is_specific({provision.handle}):
+    if provision.handle is None or not is_specific({provision.handle}):
         return Decision("番号法 does not concern it", None, "ordinary personal information: other laws apply")
     version = version_on(on)
     if version is None:
@@ -166,18 +172,25 @@ def decide_provision(provision: Provision, on: date, policy: Policy = IN_FORCE) 
         return Decision("", Denial.NO_BASIS, f"{cited}: {unmet}")
     if secrecy := _tax_secrecy(provision):
         return Decision("", Denial.TAX_SECRECY, secrecy)
+    if provision.information == HEALTH_CHECK and item is ProvisionItem.RELATED_AFFAIR and not provision.consent:
+        return Decision("", Denial.CONSENT, f"the person has not consented ({HEALTH_CHECK_PURPOSE})")
     return Decision(version.cite(item), None, "the item's conditions are met")
 
 
 _TAX = {Party.TAX_AGENCY, Party.PREFECTURE, Party.MUNICIPALITY}
-_USERS = {Party.IMPLEMENTER, Party.MUNICIPALITY, Party.PREFECTURE, Party.TAX_AGENCY}
-_NEEDS_SECRECY = (ProvisionItem.SAME_GOVERNMENT, ProvisionItem.PROTECTION)
-"""Items under which a local government could pass tax data on to those who do not assess taxes."""
+_USERS = {
+    Party.IMPLEMENTER, Party.MUNICIPALITY, Party.PREFECTURE, Party.BOARD, Party.PREFECTURAL_BOARD, Party.TAX_AGENCY,
+}  # fmt: skip
+_NEEDS_SECRECY = (ProvisionItem.SAME_GOVERNMENT, ProvisionItem.PROTECTION, ProvisionItem.RELATED_AFFAIR)
+"""Items under which a local government could pass tax data on to those who do not assess taxes. An employer, who
+withholds the tax, gets them for that purpose only."""
 
 
 def _tax_secrecy(provision: Provision) -> str:
     """Why tax data must not be passed on (地方税法22条), or an empty text."""
-    secret = provision.information == TAX_ITEM and provision.item in _NEEDS_SECRECY
+    to_employer = provision.item is ProvisionItem.TO_PERSON and provision.receiver is Party.RELATED
+    passed_on = provision.item in _NEEDS_SECRECY or (to_employer and provision.purpose != TAXES_PURPOSE)
+    secret = provision.information == TAX_ITEM and passed_on
     if not secret or provision.consent or obliges_to_report(provision.law):
         return ""
     law = provision.law or "an affair without a law"

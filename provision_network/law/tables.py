@@ -82,7 +82,7 @@ def printed_table() -> tuple[Row, ...]:
     names = ("requester", "law", "affair", "provider", "item")
     return tuple(
         Row(line["row"], Purpose(*(line[name] for name in names)), line["uses_number"] == "yes", line["source"])
-        for line in _read("affairs.csv", ("row", *names, "uses_number", "source"))
+        for line in read_table("affairs.csv", ("row", *names, "uses_number", "source"))
     )
 
 
@@ -102,7 +102,7 @@ def table_of_affairs() -> tuple[Row, ...]:
 @lru_cache(maxsize=1)
 def table_of_uses() -> tuple[Affair, ...]:
     """Return 別表第一 of 27 December 2015: 98 numbered rows, one `Affair` for each body."""
-    lines = _read("uses.csv", ("number", "body", "law", "affair", "source"))
+    lines = read_table("uses.csv", ("number", "body", "law", "affair", "source"))
     return tuple(
         Affair(line["number"], body, line["law"], line["affair"], line["source"])
         for line in lines for body in kinds_of(line["body"])
@@ -112,7 +112,7 @@ def table_of_uses() -> tuple[Affair, ...]:
 @lru_cache(maxsize=1)
 def cabinet_order() -> dict[int, Matter]:
     """Return the 26 matters of the cabinet order's table as of 2016 (番号法施行令26条, 別表), by number."""
-    lines = _read("cabinet_order.csv", ("number", "law", "matter", "kind", "source"))
+    lines = read_table("cabinet_order.csv", ("number", "law", "matter", "kind", "source"))
     return {
         int(line["number"]): Matter(int(line["number"]), line["law"], line["matter"], line["kind"], line["source"])
         for line in lines
@@ -122,7 +122,7 @@ def cabinet_order() -> dict[int, Matter]:
 @lru_cache(maxsize=1)
 def law_sources() -> dict[str, LawSource]:
     """Return the sources of the tables, by identifier."""
-    lines = _read("law_sources.csv", ("id", "title", "address", "as_of", "read_on"))
+    lines = read_table("law_sources.csv", ("id", "title", "address", "as_of", "read_on"))
     return {line["id"]: LawSource(**line) for line in lines}
 
 
@@ -151,23 +151,23 @@ def obliges_to_report(law: str) -> bool:
 @lru_cache(maxsize=1)
 def _members() -> dict[str, list[str]]:
     found: dict[str, list[str]] = {}
-    for line in _read("parties.csv", ("term", "member", "source")):
+    for line in read_table("parties.csv", ("term", "member", "source")):
         found.setdefault(line["term"], []).append(line["member"])
     return found
 
 
 @lru_cache(maxsize=1)
 def _denied() -> list[dict[str, str]]:
-    return _read("denied_purposes.csv", ("words", "purpose", "source"))
+    return read_table("denied_purposes.csv", ("words", "purpose", "source"))
 
 
 @lru_cache(maxsize=1)
 def _duties() -> dict[str, str]:
-    lines = _read("duties_to_report.csv", ("law", "duty", "article", "words", "source"))
+    lines = read_table("duties_to_report.csv", ("law", "duty", "article", "words", "source"))
     return {line["law"]: line["duty"] for line in lines}
 
 
-def _read(name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
+def read_table(name: str, columns: tuple[str, ...]) -> list[dict[str, str]]:
     """Return the rows of an included table. Raises ValueError if its columns are wrong."""
     with (files(__package__) / name).open(encoding="utf-8") as file:
         reader = csv.DictReader(file)
