@@ -138,6 +138,8 @@ CODES = (
     ErrorCode("kazashi.reader_bridge.pin_entry", "NotDigits", "not-digits", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.slot", "SlotBusy", "slot-busy", Exit.USAGE),
     ErrorCode("kazashi.assembly.errors", "UsageError", "usage", Exit.USAGE),
+    ErrorCode("kazashi.world.names", "BadName", "usage", Exit.USAGE),
+    ErrorCode("kazashi.world.input_file", "FileUnusable", "file-unusable", Exit.USAGE),
     ErrorCode("sqlite3", "Error", "store-failed", Exit.ENVIRONMENT),
     # A refusal by the operating system (permissions, disk space, a missing program) is a problem of the environment.
     ErrorCode("builtins", "OSError", "system", Exit.ENVIRONMENT),

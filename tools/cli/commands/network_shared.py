@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,10 +30,11 @@ def network_of(context: click.Context) -> Network:
 
 
 def text_in(file: Path) -> str:
-    """Return the text of a file, or of stdin (`-`). Raises UsageError if it is not UTF-8."""
+    """Return the text of a file, or of stdin (`-`). Raises UsageError if it is not UTF-8, and FileUnusable."""
     from kazashi.assembly.errors import UsageError
+    from kazashi.world.input_file import LARGE, STDIN, read_input, read_stdin
 
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    content = read_stdin(LARGE) if str(file) == STDIN else read_input(file, LARGE)
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
