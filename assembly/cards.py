@@ -65,6 +65,8 @@ def make_card(
     NoSuchResident.
     """
     photograph = checked(name, pin, password, photo)
+    if atr not in CONTACT_ATRS:
+        raise UsageError(f"there is no ATR {atr!r}; there are {', '.join(CONTACT_ATRS)}")
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
     pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
     order = replace(order, pins=pins, length_form=length_form, photograph=photograph, model=model)

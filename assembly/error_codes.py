@@ -157,6 +157,13 @@ def code_of(error: Exception) -> str | None:
     return next((row.code for row in CODES if row.fits(error)), None)
 
 
+def words_of(error: Exception) -> str:
+    """The message of an error: that of the operating system without Python's number before it."""
+    if isinstance(error, OSError) and error.strerror and type(error).__module__ == "builtins":
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error)
+
+
 def exit_of(code: str) -> Exit:
     """The exit status of an error code."""
     return next((row.exit for row in CODES if row.code == code), Exit.NEGATIVE)

@@ -37,13 +37,13 @@ def run(command: click.Command, name: str, prepare: Callable[[], object] | None 
         sys.stderr.close()
         sys.exit(Exit.OK)
     except Exception as error:
-        from kazashi.assembly.error_codes import code_of, exit_of
+        from kazashi.assembly.error_codes import code_of, exit_of, words_of
 
         shown = _with_remedy(error)
         code = code_of(shown)
         if code is None:
             raise
-        click.echo(f"{name.partition(' ')[0]}: {as_called(in_one_line(str(shown)))} [{code}]", err=True)
+        click.echo(f"{name.partition(' ')[0]}: {as_called(in_one_line(words_of(shown)))} [{code}]", err=True)
         sys.exit(exit_of(code))
 
 
