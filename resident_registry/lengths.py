@@ -1,7 +1,8 @@
 """How long the texts of a registration may be.
 
-No public source gives a limit. These are far above the longest names and addresses that exist, so that no real person
-is refused, and the tables of a terminal and the files on a card keep a size that can be read.
+An address is as long as a signature certificate can hold (`kazashi.pki.certificate.MAX_ADDRESS`): with a longer one,
+nobody gets a card. For names no public source gives a limit; this one is far above the longest that exist, so that no
+real person is refused, and the tables of a terminal keep a size that can be read.
 """
 
 from __future__ import annotations
