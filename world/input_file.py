@@ -22,9 +22,11 @@ class FileUnusable(Exception):
 
 def check_input(path: Path | str) -> None:
     """Raise FileUnusable for what is not an ordinary file, and OSError if there is none. Nothing is opened: to open a
-    pipe waits for a writer."""
-    if not stat.S_ISREG(mode := Path(path).stat().st_mode):
-        what = "a directory" if stat.S_ISDIR(mode) else "a device, a pipe or a socket"
+    pipe waits for a writer. /dev/null is an empty file, as everywhere."""
+    found = Path(path).stat()
+    is_null = stat.S_ISCHR(found.st_mode) and found.st_rdev == Path(os.devnull).stat().st_rdev
+    if not stat.S_ISREG(found.st_mode) and not is_null:
+        what = "a directory" if stat.S_ISDIR(found.st_mode) else "a device, a pipe or a socket"
         raise FileUnusable(f"{path} is {what}; name an ordinary file, or - for stdin where the command takes it")
 
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from kazashi.tools.cli.command_line import kazashi
+from kazashi.tools.cli.commands.inputs import Input
 from kazashi.world.home import WorldMissing
 from tests.cli import commands
 from tests.polling import LIMIT
@@ -57,7 +58,7 @@ def arguments_for(command: click.Command, file: Path) -> Iterator[str]:
         value = {"serial": "70000001", "span": "1d"}.get(parameter.name or "", "x")
         if isinstance(parameter.type, click.Choice):
             value = str(parameter.type.choices[0])
-        elif isinstance(parameter.type, click.Path | click.File):
+        elif isinstance(parameter.type, click.Path | Input):
             value = str(file)
         elif parameter.type is click.INT:
             value = "1"
