@@ -13,9 +13,10 @@ from io import BytesIO
 from PIL import Image, ImageDraw, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
-from kazashi.applets import card_surface
+from kazashi.applets import card_surface, next_card
 from kazashi.applets.pictures import font
 from kazashi.card.contents import CardContents
+from kazashi.card.identifiers import FileId
 from kazashi.card.tlv import Tlv, parse
 
 SIZE = (1011, 638)
@@ -26,6 +27,9 @@ _PAPER, _INK, _LABEL, _RED = (247, 245, 240), (20, 20, 24), (110, 104, 96), (176
 _SEXES = {"1": "男", "2": "女"}
 MARK = "見本 SAMPLE"
 NOTICE = "KAZASHI: EMULATED CARD, NOT VALID ANYWHERE ・ 模擬カード(無効)"
+
+
+_READING, _LATIN_NAME = 0xDF2B, 0xDF2C
 
 
 class Side(Enum):
@@ -49,7 +53,9 @@ def card_face(contents: CardContents, sides: Sequence[Side] = tuple(Side)) -> by
         raise NoFace("this device has no visual application, and so no face")
     face = _objects(written.data[card_surface.FACE])
     number = _objects(written.data[card_surface.INDIVIDUAL_NUMBER])
-    drawn = [_front(face) if side is Side.FRONT else _back(face, number) for side in sides]
+    printed = written.pins.get(FileId(next_card.REFERENCE_NUMBER))
+    front = _front(face) if printed is None else _next_front(face, printed.value.decode("ascii"))
+    drawn = [front if side is Side.FRONT else _back(face, number) for side in sides]
     picture = Image.new("RGB", (SIZE[0], len(drawn) * (SIZE[1] + _GAP) - _GAP), "white")
     for place, side in enumerate(drawn):
         picture.paste(side, (0, place * (SIZE[1] + _GAP)))
@@ -74,12 +80,28 @@ def _front(face: dict[int, Tlv]) -> Image.Image:
     _born(draw, face)
     _labelled(draw, (_MARGIN + 400, 390), "性別")
     draw.text((_MARGIN + 400, 420), _SEXES.get(face[0xDF23].value.decode(), "－"), fill=_INK, font=font(34))
-    _labelled(draw, (_MARGIN, 490), "有効期限")
-    draw.text((_MARGIN, 520), f"{_day(face[0xDF29])}まで有効", fill=_INK, font=font(34))
+    _valid(draw, face)
     _labelled(draw, (SIZE[0] - 246, 460), "セキュリティコード")
     side.paste(_enlarged(face[0xDF2A], 4), (SIZE[0] - 246, 492))
-    with Image.open(BytesIO(face[0xDF27].value)) as photograph:
-        side.paste(photograph.convert("RGB").resize((270, 338)), (SIZE[0] - 270 - _MARGIN, 90))
+    _photograph(side, face)
+    return _marked(side)
+
+
+def _next_front(face: dict[int, Tlv], reference_number: str) -> Image.Image:
+    """Draw the front of the next card: it has the reading and the Latin name, and a printed reference number; sex is
+    only in the chip."""
+    side, draw = _blank()
+    _labelled(draw, (_MARGIN, 70), "氏名")
+    side.paste(_enlarged(face[_READING], 0.9), (_MARGIN, 98))
+    side.paste(_enlarged(face[0xDF25], 1.5), (_MARGIN, 138))
+    side.paste(_enlarged(face[_LATIN_NAME], 0.9), (_MARGIN, 208))
+    _labelled(draw, (_MARGIN, 256), "住所")
+    side.paste(_enlarged(face[0xDF26], 1), (_MARGIN, 286))
+    _born(draw, face)
+    _valid(draw, face)
+    _labelled(draw, (SIZE[0] - 246, 460), "照合番号")
+    draw.text((SIZE[0] - 246, 492), reference_number, fill=_INK, font=font(40))
+    _photograph(side, face)
     return _marked(side)
 
 
@@ -96,6 +118,16 @@ def _back(face: dict[int, Tlv], number: dict[int, Tlv]) -> Image.Image:
 def _born(draw: ImageDraw.ImageDraw, face: dict[int, Tlv]) -> None:
     _labelled(draw, (_MARGIN, 390), "生年月日")
     draw.text((_MARGIN, 420), f"{_day(face[0xDF22])}生", fill=_INK, font=font(34))
+
+
+def _valid(draw: ImageDraw.ImageDraw, face: dict[int, Tlv]) -> None:
+    _labelled(draw, (_MARGIN, 490), "有効期限")
+    draw.text((_MARGIN, 520), f"{_day(face[0xDF29])}まで有効", fill=_INK, font=font(34))
+
+
+def _photograph(side: Image.Image, face: dict[int, Tlv]) -> None:
+    with Image.open(BytesIO(face[0xDF27].value)) as photograph:
+        side.paste(photograph.convert("RGB").resize((270, 338)), (SIZE[0] - 270 - _MARGIN, 90))
 
 
 def _blank() -> tuple[Image.Image, ImageDraw.ImageDraw]:

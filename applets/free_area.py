@@ -75,7 +75,8 @@ class Definition:
         try:
             document = json.loads(text) if text.lstrip().startswith("{") else tomllib.loads(text)
         except (ValueError, RecursionError) as error:
-            raise BadDefinition(f"the definition is neither JSON nor TOML: {error}") from error
+            at = re.search(r"line \d+,? column \d+", str(error))
+            raise BadDefinition(f"the definition is neither JSON nor TOML{f' ({at[0]})' if at else ''}") from error
         return cls.from_document(document)
 
     @classmethod
@@ -293,7 +294,7 @@ def loaded(about: Mapping[str, str]) -> dict[Aid, dict[str, Any]]:
             try:
                 rows[Aid(name.removeprefix(TEXT_PREFIX))] = dict(json.loads(text))
             except (ValueError, TypeError) as error:
-                raise BadDefinition(f"the text {name!r} describes no application: {error}") from error
+                raise BadDefinition(f"the text {name!r} describes no application") from error
     return rows
 
 

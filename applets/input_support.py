@@ -9,7 +9,6 @@ from kazashi.applets.applet import Applet, InternalEf, KeyEf, PinEf, Transparent
 from kazashi.applets.holder import Holder, Personalisation
 from kazashi.applets.verifiable_certificate import LONG, TEXT_BASIC, certificate, key_id, public_key
 from kazashi.card.access import FREE, Verified
-from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import PinChange, Refusal, SessionKeyUse
 from kazashi.card.identifiers import Aid, FileId
 from kazashi.card.pin import FOUR_DIGITS, FOURTEEN_DIGITS, TWELVE_DIGITS
@@ -53,9 +52,9 @@ def four_attributes(holder: Holder, length_form: int = 0x82) -> tuple[bytes, byt
     return _text_object(0xFF20, Tlv(0xDF21, offsets).encode() + signed, length_form).encode(), signed
 
 
-def attributes_in(contents: ApplicationContents) -> tuple[str, str, str, str]:
-    """Return name, address, date of birth and sex on a card, given the contents of its text application."""
-    outer, _ = parse(contents.data[FOUR_ATTRIBUTES])
+def attributes_in(file: bytes) -> tuple[str, str, str, str]:
+    """Return name, address, date of birth and sex, given the file of the four attributes."""
+    outer, _ = parse(file)
     name, address, birth, sex = (item.value.decode("utf-8") for item in outer.children()[1:])
     return name, address, birth, sex
 

@@ -11,17 +11,17 @@ from kazashi.applets import (
     card_manager,
     card_surface,
     common_card,
-    drivers_licence,
     free_area,
     input_support,
     jpki,
     juki,
     phone,
 )
+from kazashi.applets.additions import ADDITIONS
 from kazashi.applets.applet import CONTACT_ATR, Applet
 from kazashi.applets.holder import Personalisation
 from kazashi.applets.juki_card import JUKI_CARD
-from kazashi.applets.model import DeviceModel
+from kazashi.applets.model import DeviceModel, WrongApplications
 from kazashi.applets.next_card import NEXT_CARD
 from kazashi.card.card import NO_APPLICATION, Card
 from kazashi.card.contents import ApplicationContents, CardContents
@@ -32,7 +32,7 @@ from kazashi.card.store import CardStore, MemoryStore, Reference
 INDIVIDUAL_NUMBER_CARD = DeviceModel(
     "individual number card",
     tuple(module.APPLET for module in (card_manager, jpki, input_support, card_surface, juki, common_card)),
-    (*free_area.APPLETS, drivers_licence.APPLET),
+    ADDITIONS,
 )
 
 PHONE = DeviceModel("phone", (phone.APPLET,))
@@ -55,7 +55,7 @@ def install(
 ) -> Card:
     """Return a card with these contents, and its PINs in `store` (by default, in memory).
 
-    Raises KeyError if contents are missing.
+    Raises WrongApplications.
     """
     applications = model.applications(contents)
     manager = contents.get(card_manager.AID)
@@ -108,8 +108,8 @@ def load_card(image: Path) -> Card:
     try:
         model = with_loaded(model, about)
         return install(contents, ImageStore(image, digest), model)
-    except KeyError as error:
-        raise DamagedImage(f"{image} lacks a part of the model {model.name!r}: {error}") from error
+    except WrongApplications as error:
+        raise DamagedImage(f"{image} {error}") from error
     except free_area.BadDefinition as error:
         raise DamagedImage(f"{image} is damaged: {error}") from error
 

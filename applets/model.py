@@ -5,8 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from kazashi.applets.applet import Applet
-from kazashi.card.contents import CardContents
+from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.file import Application
+
+
+class WrongApplications(Exception):
+    """The contents of a device are not those of its model; the message begins with a verb, such as "lacks"."""
 
 
 @dataclass(frozen=True)
@@ -27,11 +31,23 @@ class DeviceModel:
     def applications(self, contents: CardContents) -> tuple[Application, ...]:
         """Return a device's applications in the order of their contents.
 
-        Raises KeyError if the contents of one of `applets` are missing, or if some belong to no application of this
-        model.
+        Raises WrongApplications if the contents of one of `applets`, or of one of its files, are missing, or if some
+        belong to no application of this model.
         """
         declared = {applet.aid: applet for applet in (*self.applets, *self.additions)}
         missing = [applet.name for applet in self.applets if applet.aid not in contents]
         if missing:
-            raise KeyError(", ".join(missing))
-        return tuple(declared[aid].application(written) for aid, written in contents.items())
+            raise WrongApplications(f"lacks a part of the model {self.name!r}: {', '.join(missing)}")
+        if unknown := [str(aid) for aid in contents if aid not in declared]:
+            raise WrongApplications(f"has what the model {self.name!r} cannot have: the application {unknown[0]}")
+        return tuple(self._application(declared[aid], written) for aid, written in contents.items())
+
+    def _application(self, applet: Applet, written: ApplicationContents) -> Application:
+        try:
+            if missing := [item.name for item in applet.objects if int(item) not in written.objects]:
+                raise KeyError(missing[0])
+            return applet.application(written)
+        except KeyError as error:
+            raise WrongApplications(
+                f"lacks a part of the model {self.name!r}: {applet.name} {error.args[0]}"
+            ) from error

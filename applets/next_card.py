@@ -11,15 +11,17 @@ can be read as well. The keys are P-384. No command, file or name of an applicat
 from __future__ import annotations
 
 from kazashi.applets import card_manager, card_surface, common_card, input_support, jpki
+from kazashi.applets.additions import ADDITIONS
 from kazashi.applets.applet import Applet, KeyEf, PinEf, TransparentEf, filled
 from kazashi.applets.holder import Personalisation
 from kazashi.applets.input_support import NUMBER_TRIES, ONLY_SIGNS
 from kazashi.applets.model import DeviceModel
 from kazashi.applets.verifiable_certificate import LONG, certificate, public_key
 from kazashi.card.access import FREE, Verified
+from kazashi.card.contents import ApplicationContents
 from kazashi.card.file import SessionKeyRule
 from kazashi.card.pin import SIX_DIGITS
-from kazashi.card.tlv import Tlv
+from kazashi.card.tlv import Tlv, parse
 
 
 def _signed_text(data: Personalisation) -> bytes:
@@ -131,6 +133,13 @@ FACE = TransparentEf(0x0002, "card face", _AFTER_NUMBER, _face)
 FACE_CERTIFICATE = TransparentEf(0x0004, "card-verifiable certificate", FREE, _face_certificate)
 NUMBER_PICTURE = TransparentEf(0x0005, "individual number", _AFTER_NUMBER, _number_picture)
 
+
+def expiry_in(contents: ApplicationContents) -> str:
+    """Return the expiry (YYYYMMDD) on a card, given the contents of its card face application."""
+    face, _ = parse(contents.data[FACE])
+    return next(item.value for item in face.children() if item.tag == 0xDF29).decode("ascii")
+
+
 CARD_FACE = Applet(
     card_surface.AID,
     "card face",
@@ -138,4 +147,9 @@ CARD_FACE = Applet(
     session_key=SessionKeyRule.REFUSED,
 )
 
-NEXT_CARD = DeviceModel("next card", (card_manager.APPLET, AUTHENTICATION, CARD_FACE), is_elliptic=True)
+NEXT_CARD = DeviceModel(
+    "next card",
+    (card_manager.APPLET, AUTHENTICATION, CARD_FACE),
+    ADDITIONS,
+    is_elliptic=True,
+)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from io import BytesIO
 
 from PIL import Image, ImageOps
@@ -28,14 +29,19 @@ def photo(content: bytes) -> bytes:
     if len(content) > LARGEST_FILE:
         raise PhotoRejected(f"a photo's file must have at most {LARGEST_FILE >> 20} MB")
     try:
-        with Image.open(BytesIO(content), formats=FORMATS) as picture:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # MOST_PIXELS is below Pillow's limit
+            opened = Image.open(BytesIO(content), formats=FORMATS)
+        with opened as picture:
             width, height = picture.size
             if width * height > MOST_PIXELS:  # the size is known before the picture is decoded
                 raise PhotoRejected(
                     f"the photo has {width} x {height} pixels; the most is {MOST_PIXELS // 10**6} million"
                 )
             upright = ImageOps.exif_transpose(picture).convert("RGBA")
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+    except Image.DecompressionBombError as error:  # Pillow's own limit, which it checks before the size is known here
+        raise PhotoRejected(f"the photo has too many pixels; the most is {MOST_PIXELS // 10**6} million") from error
+    except (OSError, ValueError, SyntaxError) as error:
         raise PhotoRejected(
             f"the photo is not a complete picture in one of the formats {', '.join(FORMATS)}"
         ) from error

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from kazashi.applets.free_area import loaded_applets
 from kazashi.applets.install import model_of, with_loaded
-from kazashi.applets.model import DeviceModel
+from kazashi.applets.model import DeviceModel, WrongApplications
 from kazashi.assembly.errors import UsageError
 from kazashi.card.atr import CONTACT_ATRS
 from kazashi.card.contents import CardContents
@@ -38,9 +38,9 @@ def described(world: World, name: str, *, missing_is_error: bool = False) -> dic
         if loaded_applets(about):
             described["applications"] = [row.as_dict() for row in applications_in(about)]
         return described
-    except (ValueError, KeyError, ImageMissing, ImageUnreadable, DamagedImage) as error:
-        if isinstance(error, KeyError):
-            error = DamagedImage(f"{name} lacks an application of an individual number card: {error}")
+    except (ValueError, WrongApplications, ImageMissing, ImageUnreadable, DamagedImage) as error:
+        if isinstance(error, WrongApplications):
+            error = DamagedImage(f"the card {name} {error}")
         if not missing_is_error:
             return {"damage": str(error)}
         raise (UsageError(str(error)) if isinstance(error, ValueError) else error) from None
@@ -65,6 +65,8 @@ def make_card(
     NoSuchResident.
     """
     photograph = checked(name, pin, password, photo)
+    if atr not in CONTACT_ATRS:
+        raise UsageError(f"there is no ATR {atr!r}; there are {', '.join(CONTACT_ATRS)}")
     order = usual_order(institutions.world, institutions.resident(resident), CONTACT_ATRS[atr])
     pins = replace(order.pins, authentication=pin, text=pin, juki=pin, signature=password)
     order = replace(order, pins=pins, length_form=length_form, photograph=photograph, model=model)

@@ -142,6 +142,8 @@ CODES = (
     ErrorCode("kazashi.reader_bridge.pin_entry", "NotDigits", "not-digits", Exit.USAGE),
     ErrorCode("kazashi.reader_bridge.slot", "SlotBusy", "slot-busy", Exit.USAGE),
     ErrorCode("kazashi.assembly.errors", "UsageError", "usage", Exit.USAGE),
+    ErrorCode("kazashi.world.names", "BadName", "usage", Exit.USAGE),
+    ErrorCode("kazashi.world.input_file", "FileUnusable", "file-unusable", Exit.USAGE),
     ErrorCode("sqlite3", "Error", "store-failed", Exit.ENVIRONMENT),
     # A refusal by the operating system (permissions, disk space, a missing program) is a problem of the environment.
     ErrorCode("builtins", "OSError", "system", Exit.ENVIRONMENT),
@@ -157,6 +159,13 @@ def code_of(error: Exception) -> str | None:
     if isinstance(error, ControlRejected):
         return str(error.code)
     return next((row.code for row in CODES if row.fits(error)), None)
+
+
+def words_of(error: Exception) -> str:
+    """The message of an error: that of the operating system without Python's number before it."""
+    if isinstance(error, OSError) and error.strerror and type(error).__module__ == "builtins":
+        return f"{error.filename}: {error.strerror}" if error.filename is not None else error.strerror
+    return str(error)
 
 
 def exit_of(code: str) -> Exit:

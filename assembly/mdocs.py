@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from kazashi.assembly.errors import UsageError
 from kazashi.card_management.wallet import Wallet
 from kazashi.jpki.armor import der_in
-from kazashi.jpki.mdoc import MalformedRequest, PresentationRequest, base64url, from_base64url
+from kazashi.jpki.mdoc import NOT_A_REQUEST, MalformedRequest, PresentationRequest, base64url, from_base64url
 from kazashi.relying_party.verify.authentication import new_challenge
 from kazashi.relying_party.verify.challenges import StoredChallenges
 from kazashi.relying_party.verify.mdoc import MdocVerifier
+from kazashi.world.input_file import read_input
 
 if TYPE_CHECKING:
     from kazashi.assembly.institutions import Institutions
@@ -40,12 +41,14 @@ def new_request(world: World, response_uri: str, elements: Sequence[str]) -> Pre
     return PresentationRequest(response_uri, base64url(challenge.nonce), tuple(dict.fromkeys(elements)))
 
 
-def read_request(text: bytes) -> PresentationRequest:
-    """Return the request in a JSON text. Raises UsageError."""
+def read_request(text: bytes, name: str) -> PresentationRequest:
+    """Return the request in a JSON text, which is in the file with a name. Raises UsageError."""
     try:
         return PresentationRequest.from_dict(json.loads(text))
-    except (ValueError, MalformedRequest) as error:
-        raise UsageError(str(error)) from error
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{name}: {NOT_A_REQUEST}") from error
+    except MalformedRequest as error:
+        raise UsageError(f"{name}: {error}") from error
 
 
 def verifier(institutions: Institutions, roots: Sequence[Path] = (), status: Path | None = None) -> MdocVerifier:
@@ -60,10 +63,11 @@ def verifier(institutions: Institutions, roots: Sequence[Path] = (), status: Pat
         return None if challenge is None else (challenge.issued_at, challenge.origin)
 
     def status_list(_: str) -> bytes | None:
-        return status.read_bytes() if status is not None else institutions.mdocs.status_list()
+        return read_input(status) if status is not None else institutions.mdocs.status_list()
 
     try:
-        trusted = [der_in(path.read_bytes()) for path in roots] or [institutions.mdocs.root()]
+        trusted = [der_in(read_input(path)) for path in roots] or [institutions.mdocs.root()]
         return MdocVerifier(trusted, status_list, take, institutions.world.clock)
     except ValueError as error:
-        raise UsageError(f"a root is not a certificate: {error}") from error
+        named = ", ".join(map(str, roots))
+        raise UsageError(f"a root is not a certificate (DER or PEM), of: {named}") from error

@@ -137,7 +137,7 @@ class MedicalInsurance:
         public = key.public_key().public_bytes(
             serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo
         )
-        certificate = terminal_certificate(self._network.institutions, public)
+        certificate = terminal_certificate(self._network.institutions, public, name)
         credentials = Credentials(issued.certificate, issued.key, server.authority)
         Clinic(name, address, credentials, CardTerminal(key, (b"", b""))).save(folder, certificate)
 

@@ -13,12 +13,13 @@ from kazashi.assembly.errors import UsageError
 from kazashi.assembly.institutions import Institutions
 
 
-def terminal_certificate(institutions: Institutions, public_key: bytes) -> bytes:
-    """Return the certificate of a terminal that logs in without a PIN, for its public key (PEM). Raises UsageError."""
+def terminal_certificate(institutions: Institutions, public_key: bytes, name: str) -> bytes:
+    """Return the certificate of a terminal that logs in without a PIN, for its public key (PEM), which is in the file
+    with a name. Raises UsageError."""
     try:
         key = serialization.load_pem_public_key(public_key)
     except (ValueError, UnsupportedAlgorithm) as error:
-        raise UsageError(f"it is not a public key in PEM: {error}") from error
+        raise UsageError(f"{name} is not a public key in PEM: openssl rsa -pubout") from error
     if not isinstance(key, rsa.RSAPublicKey) or key.key_size != 2048 or key.public_numbers().e >= 1 << 24:
         raise UsageError("a terminal has an RSA key of 2048 bits: openssl genrsa 2048")
     written = public_numbers(key.public_numbers())

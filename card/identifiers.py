@@ -18,6 +18,8 @@ class Aid(bytes):
     def __str__(self) -> str:
         return self.hex().upper()
 
+    __repr__ = __str__
+
 
 class FileId(int):
     """The two-byte identifier of an elementary file. Its low five bits are its short EF identifier."""

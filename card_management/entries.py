@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import date
 
-from kazashi.applets import input_support
+from kazashi.applets.rewriting import attributes_on
 from kazashi.card.contents import CardContents
 from kazashi.card_management.description import described_holder
 from kazashi.resident_registry.resident import Resident
@@ -28,15 +28,20 @@ _LABELS = {
 IN_CHIP = {"name", "address", "birth", "sex"}
 """Those that the applications have. For the others, no public source names a file."""
 
+IN_NEXT_CHIP = IN_CHIP | {"furigana"}
+"""Those that the applications of the next card have: its face has the reading as a picture."""
+
 
 def new_entries(contents: CardContents, about: Mapping[str, str], resident: Resident, day: date) -> dict[str, str]:
     """Return the holder's data that are no longer those on the card, as `described_holder` names them.
 
-    Name, address, date of birth and sex are compared with the text application, the rest with the texts about the card.
+    Name, address, date of birth and sex are compared with the text on the chip, the rest with the texts about the card.
+    None is new for a device that has no such text.
     """
-    written = dict(
-        zip(("name", "address", "birth", "sex"), input_support.attributes_in(contents[input_support.AID]), strict=True)
-    )
+    attributes = attributes_on(contents)
+    if attributes is None:
+        return {}
+    written = dict(zip(("name", "address", "birth", "sex"), attributes, strict=True))
     return {
         name: value
         for name, value in described_holder(resident, day).items()

@@ -18,10 +18,10 @@ from kazashi.applets.install import MODEL_TEXT
 from kazashi.card.atr import DEFAULT_CONTACT_ATR
 from kazashi.card.certification_request import certification_request
 from kazashi.card.image import ImageExists, write_image
+from kazashi.card_management.entitlement import ApplicationRejected, check_holder
 from kazashi.card_management.keys_in_progress import KeysInProgress
 from kazashi.card_management.order import image_path
 from kazashi.jpki.profile import CertificateType, Medium
-from kazashi.jpki.state import CertificateState
 from kazashi.pki.authority import Authority
 from kazashi.pki.certificate import CertificateRequest
 from kazashi.pki.generation import first_day
@@ -86,9 +86,13 @@ def _check(authority: Authority, resident: Resident, day: date) -> None:
             f"certificates for Juki cards are issued from {first_day(1)}, when the authority began, to {LAST_DAY};"
             f" not on {day}"
         )
+    try:
+        check_holder(resident, day)
+    except ApplicationRejected as error:
+        raise JukiCardRejected(str(error)) from error
     if resident.birth.age_on(day) < SIGNATURE_AGE:
         raise JukiCardRejected(f"the holder of a signature certificate is {SIGNATURE_AGE} years old or older")
-    for issued in authority.of_holder(resident.code):
-        state = authority.revocations.status(issued.serial).state
-        if issued.medium is Medium.CARD and state is CertificateState.GOOD:
-            raise JukiCardRejected("the holder has an Individual Number Card, and nobody has both")
+    if any(issued.medium is Medium.CARD for issued in authority.of_holder(resident.code)):
+        raise JukiCardRejected(
+            "the holder has or had an Individual Number Card; from its issue on, a person gets no Juki card"
+        )

@@ -75,7 +75,8 @@ class CardManagement:
         """Issue a card under a name and return the path of its image.
 
         Raises ImageExists if a card with that name exists, RelayFailed if the authorities cannot be reached (`resume`
-        then continues the case), RenewalRejected if the order cannot be carried out, and the authorities' exceptions.
+        then continues the case), ApplicationRejected if the order cannot be carried out, and the authorities'
+        exceptions.
         """
         path = image_path(self._world, checked_name(name, "card", "/"))
         if path.exists():
@@ -202,7 +203,7 @@ class CardManagement:
                 done += 1
             except (RelayFailed, NoSuchResident):  # no connection now, or the registration has not arrived yet
                 continue
-            except RenewalRejected:  # the case was closed as refused
+            except (RenewalRejected, ApplicationRejected):  # the case was closed as refused
                 continue
         return done
 
@@ -214,6 +215,11 @@ class CardManagement:
         """Return the state of a card. Raises NoSuchCard."""
         with self.store.reading() as connection:
             return CardState(self._records.card(connection, name).state)
+
+    def cards_of(self, holder: ResidentRecordCode) -> dict[str, CardState]:
+        """Return all cards of a resident with their states, by name."""
+        with self.store.reading() as connection:
+            return self._records.cards_of(connection, holder)
 
     def last_day(self, name: str) -> date:
         """Return the last day of a card. Raises NoSuchCard."""
@@ -314,7 +320,8 @@ class CardManagement:
                 # Such a case can never be carried out. It is closed so that it does not block other cases.
                 self._close(case, CaseState.REFUSED, str(error))
                 keys_in_progress.finish()
-                raise RenewalRejected(str(error)) from error
+                rejected = ApplicationRejected if case.what is CaseType.NEW else RenewalRejected
+                raise rejected(str(error)) from error
             self._close(case, CaseState.DONE, "", card)
             keys_in_progress.finish()
 

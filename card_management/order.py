@@ -15,6 +15,7 @@ from kazashi.card_management.models import CARD
 from kazashi.resident_registry.number import ResidentRecordCode
 from kazashi.resident_registry.resident import Resident
 from kazashi.world.home import World
+from kazashi.world.names import BadName
 
 SUFFIX = ".card"
 
@@ -68,10 +69,10 @@ class Order:
 
 
 def image_path(world: World, name: str) -> Path:
-    """Return the path of the card with a name. Raises ValueError if the name cannot be a file name."""
+    """Return the path of the card with a name. Raises BadName if the name cannot be a file name."""
     # A new card's name must follow the pattern of names; cards of earlier versions may have others.
     if not name or name.startswith(".") or "/" in name or "\0" in name:
-        raise ValueError(f"{name!r} cannot be a card's name")
+        raise BadName(f"{name!r} cannot be a card's name")
     return world.cards / f"{name}{SUFFIX}"
 
 

@@ -10,14 +10,14 @@ from kazashi.applets import input_support, jpki
 from kazashi.applets.applet import unfilled
 from kazashi.applets.holder import CardCertificates, CardData, CardSigners, ChipKeys, Personalisation
 from kazashi.applets.install import model_of, personalise
-from kazashi.applets.rewriting import has_holder_data, issuer_pins, rewriting
+from kazashi.applets.rewriting import issuer_pins, rewriting
 from kazashi.card.certification_request import certification_request
 from kazashi.card.contents import ApplicationContents, CardContents
 from kazashi.card.image import read_image, rewrite_applications, write_image
 from kazashi.card.key import PrivateKey
 from kazashi.card_management.case import CaseType, IssuanceCase
 from kazashi.card_management.description import description, holder_of, numbers_of_holder
-from kazashi.card_management.entries import IN_CHIP, entered, new_entries
+from kazashi.card_management.entries import IN_CHIP, IN_NEXT_CHIP, entered, new_entries
 from kazashi.card_management.keys_in_progress import KEYS_OF_A_CARD, KeysInProgress
 from kazashi.card_management.models import MODELS_OF_CARDS, NEXT_MODEL, IssuedModel, card_model
 from kazashi.card_management.order import image_path
@@ -147,8 +147,6 @@ class CardProduction:
         Raises ImageMissing, DamagedImage and ImageUnreadable.
         """
         contents, about = read_image(image_path(self._world, name))
-        if not has_holder_data(contents):
-            return {}
         return new_entries(contents, about, resident, today(self._world.clock))
 
     def _opens(self, kind: CertificateType, issued: Issued) -> date:
@@ -180,14 +178,16 @@ class CardProduction:
             if written.keys.get(jpki.SIGNATURE_KEY) and not about["signature password"]:
                 texts["signature password"] = case.order.pins.signature
         day = case.order.issued.astimezone(JST).date()
-        if has_holder_data(contents) and (changes := new_entries(contents, about, resident, day)):
+        if changes := new_entries(contents, about, resident, day):
             texts |= entered(about, changes, day)
-            if changes.keys() & IN_CHIP:
+            is_next = model is NEXT_MODEL
+            if changes.keys() & (IN_NEXT_CHIP if is_next else IN_CHIP):
                 holder, signers = holder_of(resident), self._vouchers(resident.municipality.code, model)
                 chance = self._world.random_stream("card update", case.name, str(case.position))
-                rewritten |= rewriting(contents, model.device, holder, signers, chance, length_form)
-                number_b = rewritten[input_support.AID].pins[input_support.NUMBER_B].value.decode("ascii")
-                texts |= numbers_of_holder(number_b, holder)
+                rewritten |= rewriting(contents | rewritten, model.device, holder, signers, chance, length_form)
+                if not is_next:
+                    number_b = rewritten[input_support.AID].pins[input_support.NUMBER_B].value.decode("ascii")
+                    texts |= numbers_of_holder(number_b, holder)
         if rewritten or texts:
             rewrite_applications(path, rewritten, texts, issuer_pins(model.device))
 

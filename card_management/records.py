@@ -66,6 +66,11 @@ class CardRecords:
         rows = self._in_use.all(connection, {"of": str(holder)})
         return {row.name: CardState(row.state) for row in rows}
 
+    def cards_of(self, connection: sa.Connection, holder: str) -> dict[str, CardState]:
+        """Return all cards of a holder with their states, by name."""
+        query = sa.select(self._card).where(self._card.c.holder == str(holder)).order_by(self._card.c.name)
+        return {row.name: CardState(row.state) for row in connection.execute(query)}
+
     def number_of(self, connection: sa.Connection, name: str) -> str | None:
         """Return the number of a card, or None if there is no such card."""
         return connection.scalar(sa.select(self._card.c.number).where(self._card.c.name == name))

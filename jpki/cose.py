@@ -36,7 +36,7 @@ def decoded(data: bytes) -> Any:
     try:
         value = cbor2.CBORDecoder(stream, read_size=1).decode()
     except (cbor2.CBORDecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
-        raise MalformedCbor(f"not CBOR: {error}") from error
+        raise MalformedCbor("it is not CBOR") from error
     if stream.read(1):
         raise MalformedCbor("there are bytes after the data item")
     return value

@@ -62,6 +62,9 @@ class MalformedRequest(Exception):
     """The JSON is not a request for elements of this document."""
 
 
+NOT_A_REQUEST = "the file is not a request for a presentation (kazashi mdoc request)"
+
+
 @dataclass(frozen=True, slots=True)
 class PresentationRequest:
     """A verifier's request for elements: an OpenID4VP authorization request with the response mode `direct_post`.
@@ -98,7 +101,7 @@ class PresentationRequest:
             request = cls(str(document["response_uri"]), str(document["nonce"]), tuple(name for _, name in paths))
             wanted = (credential["format"], credential["meta"]["doctype_value"], document["client_id"])
         except (TypeError, KeyError, ValueError) as error:
-            raise MalformedRequest("the file is not a request for a presentation (kazashi mdoc request)") from error
+            raise MalformedRequest(NOT_A_REQUEST) from error
         if wanted != ("mso_mdoc", DOCUMENT_TYPE, request.client_id):
             raise MalformedRequest(f"the request is not for an mdoc of the type {DOCUMENT_TYPE}")
         for name_space, element in paths:

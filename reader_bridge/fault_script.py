@@ -40,6 +40,7 @@ from kazashi.reader_bridge.fault_kind import (
     occasion_of,
 )
 from kazashi.reader_bridge.interface import CONTACTLESS_ATQBS, contactless_atr
+from kazashi.world.input_file import read_text_input
 from kazashi.world.yaml_script import ScriptReader
 
 ATRS = {
@@ -69,8 +70,8 @@ class BadFaultScript(Exception):
 
 
 def read_fault_script(path: Path) -> FaultPlan:
-    """Read a plan from a file. Raises BadFaultScript and OSError."""
-    return parse_fault_script(path.read_text(encoding="utf-8", errors="replace"), str(path))
+    """Read a plan from a file. Raises BadFaultScript, FileUnusable and OSError."""
+    return parse_fault_script(read_text_input(path, errors="replace"), str(path))
 
 
 def parse_fault_script(text: str, name: str = "the script") -> FaultPlan:

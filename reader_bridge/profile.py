@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from kazashi.reader_bridge.reader_command import READER_VALUES, CommandPattern, ReaderAnswer, ReaderCommand
+from kazashi.world.input_file import read_text_input
+from kazashi.world.place_in_file import place_of
 
 _SUFFIX = ".toml"
 
@@ -141,11 +143,11 @@ def profile_names() -> tuple[str, ...]:
 def reader_profile(name: str) -> ReaderProfile:
     """Return a profile by its name, or from a file whose name ends in .toml.
 
-    Raises NoSuchProfile and BadProfile.
+    Raises NoSuchProfile, BadProfile and FileUnusable.
     """
     if name.endswith(_SUFFIX):
         try:
-            return parse_profile(Path(name).stem, Path(name).read_text(encoding="utf-8"))
+            return parse_profile(Path(name).stem, read_text_input(name))
         except UnicodeDecodeError as error:
             raise BadProfile(f"{name} is not a reader profile: it is not UTF-8") from error
         except OSError as error:
@@ -161,7 +163,7 @@ def parse_profile(name: str, text: str) -> ReaderProfile:
     try:
         return _ProfileReader(name, tomllib.loads(text)).profile()
     except tomllib.TOMLDecodeError as error:
-        raise BadProfile(f"the reader profile {name} is not TOML: {error}") from error
+        raise BadProfile(f"the reader profile {name} is not TOML{place_of(error)}") from error
     except RecursionError as error:
         raise BadProfile(f"the reader profile {name} is nested too deeply") from error
 

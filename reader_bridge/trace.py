@@ -14,6 +14,8 @@ from typing import Any, BinaryIO, NamedTuple
 
 from kazashi.reader_bridge.decoder import MASK, Decoded, Decoder
 from kazashi.reader_bridge.vpcd import Exchange
+from kazashi.world.input_file import LARGE, read_input
+from kazashi.world.place_in_file import place_of
 
 FORMAT = "kazashi-trace"
 VERSION = 1
@@ -130,8 +132,8 @@ class TraceWriter:
 
 
 def read_trace(path: Path) -> Trace:
-    """Read a trace from a file. Raises BadTrace, which names the line, and OSError."""
-    raw = path.read_bytes()
+    """Read a trace from a file. Raises BadTrace, which names the line, FileUnusable and OSError."""
+    raw = read_input(path, LARGE)
     lines = raw.split(b"\n")
     cut_off = bool(lines.pop())  # what follows the last newline
     if not lines:
@@ -155,7 +157,7 @@ def read_trace(path: Path) -> Trace:
             if not (0 <= entry.at <= _LATEST and 0 <= entry.seconds <= _LONGEST):
                 raise ValueError("the time is out of range")
         except (KeyError, ValueError, TypeError, OverflowError) as error:
-            raise BadTrace(f"{path} line {number} is not a valid trace line: {error}") from error
+            raise BadTrace(f"{path} line {number} is not a valid trace line") from error
         recorded.append(entry)
     return Trace(str(header.get("reader", "")), bool(header.get("masked")), tuple(recorded), cut_off)
 
@@ -169,7 +171,7 @@ def _parsed(path: Path, number: int, line: bytes) -> dict[str, Any]:
     try:
         value = json.loads(line)
     except (ValueError, RecursionError) as error:
-        raise BadTrace(f"{path} line {number} is not valid JSON: {error}") from error
+        raise BadTrace(f"{path} line {number} is not valid JSON{place_of(error)}") from error
     if not isinstance(value, dict):
         raise BadTrace(f"{path} line {number} is not a JSON object")
     return value

@@ -235,7 +235,7 @@ class Centre:
         try:
             public = key_from_pem(key)
         except (ValueError, TypeError) as error:
-            raise EnrolmentRejected(f"this is not a till's public key: {error}") from error
+            raise EnrolmentRejected("this is not a till's public key in PEM") from error
         table = self._till
         with self.store.alone() as connection:
             same_till = (table.c.shop == shop) & (table.c.till == till)

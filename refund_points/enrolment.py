@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PublicKey
 
 from kazashi.refund_points.codes import POLICIES, AuthenticationSerial, CodeByCentre, CodePolicy, KeyedByShop, MyKeyId
+from kazashi.world.place_in_file import place_of
 
 
 class EnrolmentDamaged(Exception):
@@ -61,14 +62,14 @@ class Enrolment:
             return cls(str(data["name"]), data["certificate"].encode("ascii"), data["authority"].encode("ascii"),
                        policy, Detail(data["detail"]), bytes.fromhex(data["material"]))  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise EnrolmentDamaged(f"this is not an enrolment: {error}") from error
+            raise EnrolmentDamaged(f"this is not an enrolment{place_of(error)}") from error
 
     def is_for(self, key: ec.EllipticCurvePublicKey) -> bool:
         """Return whether the certificate is for this key. Raises EnrolmentDamaged if it is not a certificate."""
         try:
             return x509.load_pem_x509_certificate(self.certificate).public_key() == key
         except ValueError as error:
-            raise EnrolmentDamaged(f"this is not a till's certificate: {error}") from error
+            raise EnrolmentDamaged("this is not a till's certificate") from error
 
     def reading_policy(self, find_mykey: Callable[[int], str | None] | None = None) -> CodePolicy:
         """Return the till's side of the policy, without the centre's private keys.

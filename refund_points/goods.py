@@ -13,7 +13,10 @@ import csv
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
+from io import StringIO
 from pathlib import Path
+
+from kazashi.world.input_file import read_input
 
 MOST_YEN = 10_000_000
 """The maximum sum of a receipt, in yen. More is a mistake, or something that no shop of eligible goods sells."""
@@ -135,7 +138,7 @@ def read_shelf(path: Path) -> Mapping[str, Item]:
     Raises BasketRejected, naming the wrong line."""
     shelf: dict[str, Item] = {}
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
+        with StringIO(read_input(path).decode("utf-8-sig"), newline="") as file:
             rows = csv.DictReader(file)
             if rows.fieldnames is None or list(rows.fieldnames) != _COLUMNS:
                 raise BasketRejected(f"{path}: the first line must be {','.join(_COLUMNS)}")
@@ -150,13 +153,20 @@ def read_shelf(path: Path) -> Mapping[str, Item]:
                     raise BasketRejected(f"{where}: a name must have 1 to {_LONGEST} characters")
                 try:
                     item = Item(code, name, int(row["price"]), Category(row["category"]))
-                except (ValueError, BasketRejected) as error:
+                except ValueError as error:
+                    raise BasketRejected(
+                        f"{where}: a price must be whole yen, and a category one of"
+                        f" {', '.join(category.value for category in Category)}"
+                    ) from error
+                except BasketRejected as error:
                     raise BasketRejected(f"{where}: {error}") from error
                 if item.code in shelf:
                     raise BasketRejected(f"{where}: the code {item.code} appears twice")
                 shelf[item.code] = item
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise BasketRejected(f"{path} cannot be read: {error}") from error
+    except OSError as error:
+        raise BasketRejected(f"{path} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise BasketRejected(f"{path} is not CSV in UTF-8") from error
     return shelf
 
 

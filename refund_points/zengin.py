@@ -61,7 +61,7 @@ class Account:
             raise PaymentRejected(
                 f"the kind of account must be 1 (ordinary), 2 (current) or 4 (savings), not {self.kind!r}"
             )
-        if not kana(self.holder).strip():
+        if not re.search("[0-9A-Zｱ-ﾝ]", kana(self.holder)):
             raise PaymentRejected("the account holder's name is missing")
 
 
@@ -81,6 +81,10 @@ def kana(text: str) -> str:
     converted = jaconv.z2h(katakana, kana=True, digit=True, ascii=True).translate(_HALF_WIDTH)
     if other := sorted({character for character in converted if not _ALLOWED.fullmatch(character)}):
         raise PaymentRejected(f"{text!r} cannot be the name of an account: banks have no {' '.join(other)} in names")
+    if mark := re.search("(?<![ｱ-ﾝ])[ﾞﾟ]", converted):
+        raise PaymentRejected(
+            f"{text!r} cannot be the name of an account: it has the sound mark {mark[0]} without a katakana before it"
+        )
     return converted
 
 

@@ -28,8 +28,8 @@ class BirthDate:
             raise ValueError("a date of birth with a day must also have a month")
         try:
             first = self.counted_from
-        except ValueError as error:
-            raise ValueError(f"{self} is not a date: {error}") from None
+        except ValueError:
+            raise ValueError(f"{self} is not a date") from None
         if first < _ERAS[-1][0]:
             raise ValueError(f"a date of birth must not be before {_ERAS[-1][0]}")
 

@@ -14,7 +14,15 @@ def documents_in(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
     """The residents' documents in a seekable file, each with its line number. Raises ImportRejected."""
     first = file.read(1)
     file.seek(0)
-    text = (line.decode("utf-8-sig") for line in file)
+    at = 0
+
+    def lines() -> Iterator[str]:
+        nonlocal at
+        for line in file:
+            at += 1
+            yield line.decode("utf-8-sig")
+
+    text = lines()
     try:
         if first == b"{":
             for number, line in enumerate(text, start=1):
@@ -27,5 +35,5 @@ def documents_in(file: IO[bytes]) -> Iterator[tuple[int, dict[str, Any]]]:
             yield number, {key: value for key, value in row.items() if value}
     except (ValueError, csv.Error) as error:
         raise ImportRejected(
-            f"the file is neither JSON lines nor CSV in UTF-8: {error}; nothing was registered"
+            f"the file is neither JSON lines nor CSV in UTF-8 (line {at}); nothing was registered"
         ) from error

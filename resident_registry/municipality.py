@@ -77,6 +77,13 @@ def municipalities() -> Mapping[MunicipalityCode, Municipality]:
 
 
 @lru_cache
+def checked_prefecture(code: str) -> str:
+    """Return the code of a prefecture, two digits. Raises ValueError."""
+    if len(code) != 2 or not code.isascii() or not code.isdigit() or not 1 <= int(code) <= len(_PREFECTURES):
+        raise ValueError(f"{code!r} is not a prefecture; write two digits from 01 to {len(_PREFECTURES)}")
+    return code
+
+
 def _in_prefecture(code: str) -> Mapping[MunicipalityCode, Municipality]:
     """The municipalities of a prefecture, by code.
 

@@ -20,6 +20,7 @@ from sqlalchemy.exc import IntegrityError
 from kazashi.resident_registry.address_subscription import AddressSubscription, AddressSubscriptions
 from kazashi.resident_registry.deadline import CONTINUATION, Deadlines, consequence
 from kazashi.resident_registry.event import Channel, CodeChange, Event, Lapse, MoveOut, NumberChange, PlaceRenamed
+from kazashi.resident_registry.lengths import check_lengths
 from kazashi.resident_registry.municipality import municipality
 from kazashi.resident_registry.name_event import FURIGANA_STARTS
 from kazashi.resident_registry.number import NUMBER_CHANGES, IndividualNumber, ResidentRecordCode
@@ -30,6 +31,7 @@ from kazashi.world.clock import JST, epoch, from_epoch, in_japan, today
 from kazashi.world.entered_text import entered_text
 from kazashi.world.event_log import event_table, word_becomes_what
 from kazashi.world.home import World
+from kazashi.world.names import BadName, checked_alias
 from kazashi.world.outbox import Inbox, Message, Outbox
 from kazashi.world.statement import Statement
 from kazashi.world.storage import Position
@@ -153,8 +155,8 @@ class Registry:
     def add(self, resident: Resident) -> Resident:
         """Register a person after a birth, as a first registration, or after a move from abroad.
 
-        Returns the person with a record code. Raises EventRejected if the alias is taken or looks like a number, if the
-        date of birth is in the future, or if the person already has numbers.
+        Returns the person with a record code. Raises EventRejected if the alias is taken or invalid, if the date of
+        birth is in the future, if a text is too long, or if the person already has numbers.
         """
         self._check_new(resident, today(self._world.clock))
         code = self._free_codes(resident.municipality.code, 1)[0]
@@ -296,6 +298,7 @@ class Registry:
         self._meet_deadline(connection, row.person, event)
         self._check_number_changes(connection, row.person, event)
         after = event.apply(before, day)
+        check_lengths(after, before)
         if new_code:
             after = replace(after, record_code=new_code)
         same_person = self._person.c.person == row.person
@@ -436,6 +439,12 @@ class Registry:
                 RejectionReason.WRONG_DAY,
                 f"the date of birth {resident.birth} is in the future; it is {now} in this world",
             )
+        check_lengths(resident)
+        try:
+            if resident.alias:
+                checked_alias(resident.alias)
+        except BadName as error:
+            raise EventRejected(RejectionReason.ALIAS, str(error)) from error
         if resident.alias.isdigit():
             raise EventRejected(
                 RejectionReason.ALIAS,

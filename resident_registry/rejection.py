@@ -27,7 +27,9 @@ class RejectionReason(Enum):
     """J-LIS has not made the individual number yet."""
     NUMBERS_USED_UP = "numbers-used-up"
     ALIAS = "alias"
-    """The alias is taken, or looks like a number."""
+    """The alias is taken, looks like a number, or does not follow the pattern of names."""
+    TOO_LONG = "too-long"
+    """A name, an address or a note is longer than the registry stores (`resident_registry.lengths`)."""
     BRINGS_NUMBERS = "brings-numbers"
     """A new resident already has a record code or an individual number, which the registry assigns."""
 

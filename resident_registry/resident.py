@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
 from enum import Enum
-from typing import Any
+from typing import Any, TypeVar
 
 from kazashi.resident_registry.birth_date import BirthDate
 from kazashi.resident_registry.municipality import Municipality, municipality
@@ -15,6 +15,8 @@ from kazashi.world.entered_text import entered_text
 
 FULL_WIDTH_SPACE = "\u3000"
 JAPAN = "JP"
+
+_Code = TypeVar("_Code", bound=Enum)
 
 
 class Sex(Enum):
@@ -166,14 +168,24 @@ def from_document(document: Mapping[str, Any]) -> Resident:
             raise ValueError(f"{needed} is missing")
     get = document.get
 
-    def day(key: str) -> date | None:
-        return date.fromisoformat(document[key]) if get(key) else None
-
     def text(key: str) -> str:
         value = get(key) or ""
         if not isinstance(value, str):
             raise ValueError(f"{key} must be text, but is {value!r}")
         return entered_text(value)
+
+    def day(key: str) -> date | None:
+        given = text(key)
+        try:
+            return date.fromisoformat(given) if given else None
+        except ValueError:
+            raise ValueError(f"{key}: {given!r} is not a date; write 2027-01-31") from None
+
+    def one_of(kind: type[_Code], key: str, usual: str = "") -> _Code:
+        given = text(key) or usual
+        if given not in (codes := [one.value for one in kind]):
+            raise ValueError(f"{key} is one of {', '.join(codes)}, and not {given!r}")
+        return kind(given)
 
     if not isinstance(protected := get("protected") or False, bool):
         raise ValueError(f"protected must be true or false, but is {protected!r}")
@@ -185,16 +197,16 @@ def from_document(document: Mapping[str, Any]) -> Resident:
             common_name=text("common_name"), kana=text("kana"), former_surname_kana=text("former_surname_kana"),
         ),
         birth=BirthDate.parse(text("birth")),
-        sex=Sex(text("sex")),
+        sex=one_of(Sex, "sex"),
         municipality=municipality(text("municipality")),
         street=text("street"),
         stay_end=day("stay_end"),
         nationality=text("nationality") or JAPAN,
         residence_status=text("residence_status"),
         household=text("household"),
-        status=ResidencyStatus(get("status") or "resident"),
-        record_code=ResidentRecordCode(document["record_code"]) if get("record_code") else None,
-        individual_number=IndividualNumber(document["individual_number"]) if get("individual_number") else None,
+        status=one_of(ResidencyStatus, "status", ResidencyStatus.RESIDENT.value),
+        record_code=ResidentRecordCode(text("record_code")) if get("record_code") else None,
+        individual_number=IndividualNumber(text("individual_number")) if get("individual_number") else None,
         since=day("since"),
         residences=tuple(Residence(code, address, date.fromisoformat(left))
                          for code, address, left in get("residences") or ()),

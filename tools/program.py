@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+import unicodedata
 from collections.abc import Callable
 from typing import NoReturn
 
@@ -36,13 +37,13 @@ def run(command: click.Command, name: str, prepare: Callable[[], object] | None 
         sys.stderr.close()
         sys.exit(Exit.OK)
     except Exception as error:
-        from kazashi.assembly.error_codes import code_of, exit_of
+        from kazashi.assembly.error_codes import code_of, exit_of, words_of
 
         shown = _with_remedy(error)
         code = code_of(shown)
         if code is None:
             raise
-        click.echo(f"{name.partition(' ')[0]}: {as_called(str(shown))} [{code}]", err=True)
+        click.echo(f"{name.partition(' ')[0]}: {as_called(in_one_line(words_of(shown)))} [{code}]", err=True)
         sys.exit(exit_of(code))
 
 
@@ -53,6 +54,15 @@ def _with_remedy(error: Exception) -> Exception:
     from kazashi.tools.installation.missing import package_missing
 
     return package_missing("this command", error.name) or error
+
+
+def in_one_line(words: str) -> str:
+    """Return a message in which line breaks and other control characters, as a file's or card's name may have, are
+    written as escape sequences."""
+    return "".join(
+        repr(character)[1:-1] if unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") else character
+        for character in words
+    )
 
 
 def as_called(words: str) -> str:

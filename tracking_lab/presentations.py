@@ -28,17 +28,24 @@ class CommonPart:
     size: int
 
 
-def compare(one: bytes, other: bytes) -> list[CommonPart]:
-    """Return the parts of two DeviceResponses (CBOR). Nothing is verified. Raises MalformedCbor."""
+def compare(one: tuple[str, bytes], other: tuple[str, bytes]) -> list[CommonPart]:
+    """Return the parts of two DeviceResponses, given as their names and as CBOR. Nothing is verified. Raises
+    MalformedCbor, with the name of the one that is not a DeviceResponse."""
+    documents, rows = [_named_document(*response) for response in (one, other)], []
     try:
-        documents = [_document(response) for response in (one, other)]
-        rows = []
         for name, own, read in _PARTS:
             first, second = (cbor2.dumps(read(document), canonical=True) for document in documents)
             rows.append(CommonPart(name, own, first == second, len(first)))
         return rows
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-        raise MalformedCbor(f"not a DeviceResponse: {error}") from error
+        raise MalformedCbor("one of the two is not a DeviceResponse with one document") from error
+
+
+def _named_document(name: str, response: bytes) -> _Document:
+    try:
+        return _document(response)
+    except (MalformedCbor, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise MalformedCbor(f"{name} is not a DeviceResponse with one document") from error
 
 
 def _document(response: bytes) -> _Document:

@@ -1,4 +1,4 @@
-"""Names that users choose: of cards, readers, tenants, callers and clients."""
+"""Names that users choose: of cards, readers, tenants, callers and clients, and aliases of residents."""
 
 from __future__ import annotations
 
@@ -18,9 +18,23 @@ PATTERN = (
 """The pattern of a name, in words."""
 
 
+class BadName(ValueError):
+    """A name does not follow the pattern; the message has both."""
+
+
 def checked_name(name: str, what: str, never: str = "") -> str:
     """Return a name that follows the pattern. `what` is the named thing in the error's message, such as "card", and
-    `never` are further characters that its name may not have. Raises ValueError."""
+    `never` are further characters that its name may not have. Raises BadName."""
+    return _checked(name, f"{what} name", never)
+
+
+def checked_alias(alias: str) -> str:
+    """Return a resident's alias that follows the pattern of names of cards, because a card is named after it unless
+    the user says otherwise. Raises BadName."""
+    return _checked(alias, "alias", "/")
+
+
+def _checked(name: str, what: str, never: str) -> str:
     if (
         not 1 <= len(name) <= MAX_NAME
         or name != name.strip(_BLANKS)
@@ -30,5 +44,5 @@ def checked_name(name: str, what: str, never: str = "") -> str:
         or first_hidden(name)
     ):
         also = f" and {' '.join(never)}" if never else ""
-        raise ValueError(f"{name!r} is not a valid {what} name; use {PATTERN.replace(';', f'{also};', 1)}")
+        raise BadName(f"{name!r} is not a valid {what}; use {PATTERN.replace(';', f'{also};', 1)}")
     return name

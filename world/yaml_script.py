@@ -8,6 +8,8 @@ from typing import Any, ClassVar, Generic, TypeVar
 
 import yaml
 
+from kazashi.world.place_in_file import place_of
+
 _Read = TypeVar("_Read")
 _LONGEST = 1 << 20
 
@@ -28,12 +30,14 @@ class ScriptReader(ABC, Generic[_Read]):
             return self.script(yaml.compose(text, Loader=yaml.SafeLoader))
         except yaml.MarkedYAMLError as error:
             line = f" line {error.problem_mark.line + 1}" if error.problem_mark else ""
-            raise self.rejected(f"{self._name}{line} is not valid YAML: {error.problem or error.context}") from error
+            raise self.rejected(f"{self._name}{line} is not valid YAML") from error
         except yaml.reader.ReaderError as error:
             at = text.count("\n", 0, error.position) + 1
-            raise self.rejected(f"{self._name} line {at} is not valid YAML: {error.reason}") from error
+            raise self.rejected(
+                f"{self._name} line {at} is not valid YAML: it has a character that YAML does not allow"
+            ) from error
         except (ValueError, OverflowError, RecursionError) as error:  # such as too deep for the parser
-            raise self.rejected(f"{self._name} is not a fault script: {error}") from error
+            raise self.rejected(f"{self._name} is not a fault script{place_of(error)}") from error
 
     @abstractmethod
     def script(self, root: yaml.Node | None) -> _Read:

@@ -7,6 +7,8 @@ from dataclasses import asdict, dataclass, field
 from enum import Enum
 from typing import Any
 
+from kazashi.world.place_in_file import place_of
+
 FORMAT = "kazashi-reader-check"
 VERSION = 1
 
@@ -89,7 +91,7 @@ class CheckReport:
             _of((int, float), report.seconds)
             _of(bool, report.complete)
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-            raise BadReport(f"{name} is not a report of a reader check: {error}") from error
+            raise BadReport(f"{name} is not a report of a reader check{place_of(error)}") from error
         return report
 
 

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa, utils
 
 from kazashi.jpki.profile import CertificateType
+from kazashi.world.input_file import read_input
 
 PublicKey = rsa.RSAPublicKey | ec.EllipticCurvePublicKey
 
@@ -109,7 +110,7 @@ def read_anchor(data: bytes, generation: str = "") -> Anchor:
         constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
         usage = certificate.extensions.get_extension_for_class(x509.KeyUsage).value
     except (ValueError, UnsupportedAlgorithm, x509.ExtensionNotFound, x509.DuplicateExtension) as error:
-        raise BadAnchor(f"the data is not an authority's own certificate: {error}") from error
+        raise BadAnchor("the data is not an authority's own certificate") from error
     if kind is None or key is None:
         raise BadAnchor(f"{certificate.subject.rfc4514_string()} is not one of the two JPKI authorities")
     if not constraints.ca or not usage.key_cert_sign or not usage.crl_sign:
@@ -173,4 +174,4 @@ def certificate_files(directory: Path) -> list[Path]:
 
 
 def _read_all(paths: Iterable[Path]) -> Iterable[Anchor]:
-    return [read_anchor(path.read_bytes(), path.stem) for path in paths]
+    return [read_anchor(read_input(path), path.stem) for path in paths]

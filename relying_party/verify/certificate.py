@@ -27,6 +27,7 @@ from kazashi.relying_party.verify.attributes import FourAttributes, four_attribu
 from kazashi.relying_party.verify.extensions import Extensions, extensions
 from kazashi.relying_party.verify.fields import CertificateFields, certificate_fields, contents
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
+from kazashi.relying_party.verify.malformed import trouble
 
 # A rule below rejects what the library warns about, with a message that reaches the caller.
 warnings.filterwarnings("ignore", "Parsed a serial number which wasn't positive", CryptographyDeprecationWarning)
@@ -334,7 +335,7 @@ def read_certificate(unverified_certificate: bytes, profile: Profile = EMULATED)
             attributes=_attributes(unverified) if kind is CertificateType.SIGNATURE else None,
         )
     except _UNREADABLE as error:
-        raise VerificationFailed(Finding.MALFORMED, f"the certificate cannot be read: {error}") from error
+        raise VerificationFailed(Finding.MALFORMED, f"the certificate cannot be read: {trouble(error)}") from error
 
 
 def _kind(found: Extensions, profile: Profile) -> tuple[CertificateType, Medium]:

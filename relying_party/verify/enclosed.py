@@ -11,6 +11,7 @@ from cryptography.x509 import ocsp
 from kazashi.relying_party.verify.anchors import Anchor
 from kazashi.relying_party.verify.certificate import HolderCertificate
 from kazashi.relying_party.verify.finding import INDETERMINATE, Finding, VerificationFailed
+from kazashi.relying_party.verify.malformed import trouble
 from kazashi.relying_party.verify.ocsp import read_ocsp_answer
 from kazashi.relying_party.verify.policy import VerificationPolicy
 from kazashi.relying_party.verify.sources import Lists, RevocationStatus
@@ -64,7 +65,7 @@ def _from_response(
         produced = next(ocsp.load_der_ocsp_response(data).responses).this_update_utc
     except (ValueError, StopIteration) as error:
         raise VerificationFailed(
-            Finding.UNTRUSTED_INFORMATION, f"an enclosed OCSP response cannot be read: {error}"
+            Finding.UNTRUSTED_INFORMATION, f"an enclosed OCSP response cannot be read: {trouble(error)}"
         ) from error
     if produced > now + policy.clock_tolerance:
         raise VerificationFailed(

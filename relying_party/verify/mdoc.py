@@ -141,8 +141,8 @@ class MdocVerifier:
         except _Failed as failed:
             outcome = Outcome.INDETERMINATE if failed.finding in _INDETERMINATE else Outcome.BAD
             return MdocVerdict(outcome, now, failed.finding, failed.detail)
-        except (MalformedCbor, KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
-            return MdocVerdict(Outcome.BAD, now, MdocFinding.MALFORMED, f"the response is not well formed: {error}")
+        except (MalformedCbor, KeyError, TypeError, ValueError, AttributeError, IndexError):
+            return MdocVerdict(Outcome.BAD, now, MdocFinding.MALFORMED, "the response is not a DeviceResponse")
         return MdocVerdict(Outcome.GOOD, now, elements=elements, valid_until=ends)
 
     def _check_challenge(self, request: PresentationRequest, now: datetime) -> None:
@@ -232,7 +232,8 @@ class MdocVerifier:
             _Failed, MalformedCbor, WrongCoseSignature, ValueError, KeyError, TypeError, IndexError, AttributeError,
             zlib.error,
         ) as error:  # fmt: skip
-            raise _Failed(MdocFinding.UNTRUSTED_INFORMATION, f"the status list is not usable: {error}") from error
+            ours = f": {error}" if isinstance(error, _Failed | WrongCoseSignature) else ""
+            raise _Failed(MdocFinding.UNTRUSTED_INFORMATION, f"the status list is not usable{ours}") from error
         if invalid:
             raise _Failed(MdocFinding.REVOKED, "the issuer's status list says that the document is no longer valid")
 

@@ -17,6 +17,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID
 from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor, usable, verifies
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
+from kazashi.relying_party.verify.malformed import trouble
 from kazashi.relying_party.verify.policy import DEFAULT_POLICY, VerificationPolicy
 from kazashi.relying_party.verify.revocation_list import RevokedEntry
 
@@ -94,7 +95,9 @@ def read_ocsp_answer(
             revocation = RevokedEntry(single.revocation_time_utc, _REASONS.get(reason, Reason.UNSPECIFIED))
         return OcspAnswer(revocation, this_update, next_update)
     except (ValueError, TypeError, UnsupportedAlgorithm, x509.DuplicateExtension) as error:
-        raise VerificationFailed(Finding.UNTRUSTED_INFORMATION, f"the OCSP response cannot be read: {error}") from error
+        raise VerificationFailed(
+            Finding.UNTRUSTED_INFORMATION, f"the OCSP response cannot be read: {trouble(error)}"
+        ) from error
 
 
 def _check_signature(response: ocsp.OCSPResponse, anchor: Anchor, now: datetime) -> None:

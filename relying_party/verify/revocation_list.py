@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives import hashes
 from kazashi.jpki.state import Reason
 from kazashi.relying_party.verify.anchors import Anchor
 from kazashi.relying_party.verify.finding import Finding, VerificationFailed
+from kazashi.relying_party.verify.malformed import trouble
 
 PIECE_BYTES = 1 << 19
 SEGMENT_ENTRIES = 1 << 18
@@ -106,7 +107,7 @@ def read_revocation_list(
         return _read(_Stream(file, anchor.digest, piece), anchor, segment)
     except (ValueError, TypeError, KeyError, OverflowError, IndexError) as error:
         raise VerificationFailed(
-            Finding.UNTRUSTED_INFORMATION, f"the revocation list cannot be read: {error}"
+            Finding.UNTRUSTED_INFORMATION, f"the revocation list cannot be read: {trouble(error)}"
         ) from error
 
 

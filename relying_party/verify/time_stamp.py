@@ -24,6 +24,7 @@ from pyhanko_certvalidator import ValidationContext
 from kazashi.jpki.armor import der_in
 from kazashi.relying_party.verify.anchors import BadAnchor, certificate_files
 from kazashi.relying_party.verify.verdict import ProvenTime
+from kazashi.world.input_file import read_input
 
 _T = TypeVar("_T")
 
@@ -108,10 +109,10 @@ class TimeStampAuthorities:
 
 def _read_root(path: Path) -> asn1_x509.Certificate:
     try:
-        certificate = asn1_x509.Certificate.load(der_in(path.read_bytes()), strict=True)
+        certificate = asn1_x509.Certificate.load(der_in(read_input(path)), strict=True)
         certificate.native  # noqa: B018  # asn1crypto parses only what is read
     except (ValueError, TypeError) as error:
-        raise BadAnchor(f"{path} is not a certificate: {error}") from error
+        raise BadAnchor(f"{path} is not a certificate (DER or PEM)") from error
     return certificate
 
 

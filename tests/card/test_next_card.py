@@ -188,12 +188,15 @@ def test_the_text_data_can_be_read_with_either_pin(chip: Chip, town: Institution
     assert answers(chip, select(jpki.AID), select_file(next_card.INDIVIDUAL_NUMBER)) == OK
     assert chip.transmit(bytes.fromhex("00B0000011")) == b"\x69\x82"
     chip.transmit(pin)
-    number, attributes = read(chip, next_card.INDIVIDUAL_NUMBER), read(chip, next_card.FOUR_ATTRIBUTES)
-    assert number[3:15].decode() == resident.individual_number
-    objects, _ = parse(attributes)
-    assert [item.value.decode() for item in objects.children()[1:]] == [
-        "番号\u3000花子", resident.address, "19880417", "2",
+    assert signed_text(chip, town) == [
+        resident.individual_number, "番号\u3000花子", resident.address, "19880417", "2",
     ]  # fmt: skip
+
+
+def signed_text(chip: Chip, town: Institutions) -> list[str]:
+    """Number, name, address, date of birth and sex, whose signatures are checked. A PIN was verified before."""
+    number, attributes = read(chip, next_card.INDIVIDUAL_NUMBER), read(chip, next_card.FOUR_ATTRIBUTES)
+    objects, _ = parse(attributes)
     signed = number + b"".join(item.encode() for item in objects.children()[1:])
     signature, _ = parse(read(chip, next_card.SIGNATURE))
     verified(certified(chip, town, next_card.CERTIFICATE, "text"), signature.value, signed)
@@ -202,6 +205,7 @@ def test_the_text_data_can_be_read_with_either_pin(chip: Chip, town: Institution
     verified(certified(chip, town, next_card.CERTIFICATE, "text"), vouched.value, key.value)
     answer = answers(chip, select_file(next_card.KEY), sign_hash(DIGEST))
     verified(point_key(key.value), answer[:-2], b"kazashi")
+    return [number[3:15].decode(), *(item.value.decode() for item in objects.children()[1:])]
 
 
 def certified(chip: Chip, town: Institutions, fid: int, issuer: str) -> ec.EllipticCurvePublicKey:
@@ -228,17 +232,23 @@ def test_the_face_has_reading_latin_name_and_sex_and_is_signed_as_a_whole(
     assert answers(chip, select(card_surface.AID), select_file(next_card.FACE)) == OK
     assert chip.transmit(bytes.fromhex("00B0000004")) == b"\x69\x82"
     chip.transmit(verify(next_card.REFERENCE_NUMBER, number))
-    outer, _ = parse(read(chip, next_card.FACE))
-    objects = {item.tag: item for item in outer.children()}
+    objects = signed_face(chip, town)
     assert (objects[0xDF22].value, objects[0xDF23].value, objects[0xDF29].value) == (b"19880417", b"2", b"20360517")
     sizes = {tag: Image.open(BytesIO(objects[tag].value)).size for tag in (0xDF25, 0xDF26, 0xDF27, 0xDF2B, 0xDF2C)}
     assert sizes[0xDF2B] == sizes[0xDF2C] == sizes[0xDF25] == (432, 48)
     assert len({objects[tag].value for tag in sizes}) == len(sizes)
+
+
+def signed_face(chip: Chip, town: Institutions) -> dict[int, Tlv]:
+    """The objects of the face by tag. Its signature and that of the number are checked. The reference number was
+    verified before."""
+    outer, _ = parse(read(chip, next_card.FACE))
     signed = b"".join(item.encode() for item in outer.children()[:-1])
     key = certified(chip, town, next_card.FACE_CERTIFICATE, "visual")
     verified(key, outer.children()[-1].value, signed)
     picture, _ = parse(read(chip, next_card.NUMBER_PICTURE))
     verified(key, picture.children()[1].value, picture.children()[0].encode())
+    return {item.tag: item for item in outer.children()}
 
 
 def test_the_card_proves_that_it_is_genuine(chip: Chip, town: Institutions) -> None:

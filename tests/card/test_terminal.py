@@ -129,5 +129,5 @@ def test_a_terminal_has_a_key_of_2048_bits(world: World, tmp_path: Path, size: s
     command = certify(world, public, tmp_path / "x")
     assert "openssl genrsa 2048 [usage]" in run(*command, expect=2)
     public.write_bytes(b"no key")
-    assert "it is not a public key in PEM" in run(*command, expect=2)
+    assert "public.pem is not a public key in PEM" in run(*command, expect=2)
     assert not (tmp_path / "x").exists()

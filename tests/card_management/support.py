@@ -11,6 +11,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from kazashi.applets import jpki
+from kazashi.applets.rewriting import attributes_on
 from kazashi.assembly.institutions import Institutions
 from kazashi.card.contents import CardContents
 from kazashi.card.image import read_image
@@ -31,6 +32,13 @@ SELECT = select(jpki.AID)
 
 NAMES = count()
 """Unique numbers for card names."""
+
+
+def attributes(card: CardContents) -> tuple[str, str, str, str]:
+    """Name, address, date of birth and sex on a card."""
+    found = attributes_on(card)
+    assert found is not None
+    return found
 
 
 def contents(institutions: Institutions, name: str) -> CardContents:

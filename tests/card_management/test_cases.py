@@ -26,13 +26,15 @@ from kazashi.card.certification_request import certification_request
 from kazashi.card.image import ImageExists, read_image
 from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.consequence import CardState
+from kazashi.card_management.entitlement import ApplicationRejected
 from kazashi.card_management.order import image_path, usual_order
-from kazashi.card_management.production import SENDINGS, RenewalRejected
+from kazashi.card_management.production import SENDINGS
 from kazashi.card_management.records import NoSuchCard
 from kazashi.card_management.relay import RelayFailed, RelayFault
 from kazashi.jpki.profile import NEXT, CertificateType
 from kazashi.pki.authority import FIRST_SERIAL, RequestConflict
 from kazashi.pki.certificate import CertificateRequest, NoProofOfPossession
+from kazashi.resident_registry.event import Channel, Death
 from kazashi.resident_registry.registry import NoSuchResident
 from kazashi.resident_registry.sample_residents import SAMPLE_RESIDENTS
 from kazashi.world.key_source import KeySource, generate
@@ -330,11 +332,12 @@ def test_two_processes_resuming_one_case_make_one_card(tmp_path: Path, storage: 
 
 
 def test_impossible_order_is_refused_and_does_not_block_others(town: Institutions) -> None:
-    town.registry.add(replace(SAMPLE_RESIDENTS["hanako"], alias="far", street="あ" * 250))
     town.registry.add(replace(SAMPLE_RESIDENTS["single-name"], alias="over", stay_end=date(2026, 11, 1)))
+    town.registry.add(replace(SAMPLE_RESIDENTS["hanako"], alias="dead"))
+    town.registry.record("dead", Death(), channel=Channel.COUNTER)
     town.juki_net.deliver()
-    for who in ("far", "over"):
-        with pytest.raises(RenewalRejected):
+    for who in ("dead", "over"):
+        with pytest.raises(ApplicationRejected):
             town.issue_card(who, who)
         assert not image_path(town.world, who).exists()
         assert not list(town.world.cards.glob(f".{who}.*")), "its private keys are deleted"

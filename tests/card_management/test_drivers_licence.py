@@ -140,6 +140,11 @@ def test_what_does_not_fit_is_refused(program: Program, options: tuple[str, ...]
     assert read_image(program.world / "cards" / "hanako.card") == before
 
 
+def test_a_pin_and_no_pin_contradict_each_other(program: Program) -> None:
+    for pin in ("1234", "4321", ""):
+        assert "contradict" in program.error("usage", 2, *ADD, "--no-pin", "--pin", pin)
+
+
 def test_licences_are_on_cards_in_use_and_from_the_day_of_the_law(program: Program) -> None:
     program.run("clock", "stand", "2026-11-25T10:00+09:00")
     program.run("registry", "event", "loss-report", "hanako")

@@ -1,4 +1,4 @@
-"""The next card's certificates: their keys, their ten years, renewals, and interrupted cases."""
+"""The next card's certificates: their keys, their ten years, renewals, updates, and interrupted cases."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from kazashi.applets import jpki, next_card
+from kazashi.applets import card_manager, card_surface, jpki, next_card
 from kazashi.applets.install import load_card, model_of
+from kazashi.applets.pictures import ADDRESS_SIZE, NAME_SIZE, text_picture
 from kazashi.assembly.cards import make_card
+from kazashi.assembly.counter import visit
 from kazashi.assembly.institutions import Institutions
+from kazashi.card.chip import Chip
 from kazashi.card.image import DamagedImage, ImageExists, read_image, write_image
-from kazashi.card_management.case import CaseState
+from kazashi.card.request import select, verify
+from kazashi.card_management.case import CaseState, CaseType
 from kazashi.card_management.consequence import CardState
 from kazashi.card_management.entitlement import ApplicationRejected, ReissueReason
 from kazashi.card_management.management import CardManagement
@@ -27,9 +31,11 @@ from kazashi.card_management.relay import DirectRelay, RelayFailed
 from kazashi.jpki.profile import NEXT, CertificateType, Profile
 from kazashi.jpki.state import CertificateState
 from kazashi.pki.certificate import CertificateRequest
-from kazashi.resident_registry.event import MoveWithin, Theft
+from kazashi.resident_registry.event import Furigana, NameChange, Theft
 from kazashi.world.clock import instant_of
+from tests.card.test_next_card import signed_face, signed_text
 from tests.card_management.support import certificate_in, contents, order_of
+from tests.resident_registry.support import MOVE_IN, MOVE_OUT, recorded
 from tests.support import run
 from tests.town import AUTHENTICATION, SIGNATURE, certificates, clock_of, later, standing
 
@@ -113,30 +119,74 @@ def test_the_two_pins_are_in_the_description_and_the_numbers_of_today_are_not(to
     assert not about.keys() & {"text PIN", "juki PIN", "reference number B", "birth PIN"}
 
 
-def test_a_move_renews_the_signature_certificate_and_leaves_everything_else(town: Institutions) -> None:
+def test_a_move_and_a_new_name_are_written_to_the_card_and_its_own_data_stay(town: Institutions) -> None:
+    """The new municipality signs the text and the face, which then have a certificate of its key."""
     path = issued_next(town)
-    before = contents(town, "hanako")
+    before, about_before = read_image(path)
     old = {kind: on_chip(town, "hanako", kind) for kind in CertificateType}
-    town.registry.record("hanako", MoveWithin("架空町９丁目"))
-    town.settle()
+    used = chip_of(path)
+    used.transmit(select(jpki.AID))
+    assert used.transmit(verify(jpki.AUTHENTICATION_PIN, b"9999")) == b"\x63\xc2"
+    recorded(town, "hanako", MOVE_OUT, MOVE_IN, NameChange(family="模擬"), Furigana("モギ　ハナコ"))
     later(town, hours=1)
-    assert town.cards.renew("hanako") == [SIGNATURE]
-    after = contents(town, "hanako")
+    done = visit(town, "hanako", CaseType.UPDATE)
+    assert done.certificates == [SIGNATURE]
+    assert [entry[11:] for entry in done.entries] == ["氏名 模擬　花子", "振り仮名 モギ　ハナコ"], "after the address"
+    after, about = read_image(path)
+    assert (about["name"], about["address"], about["furigana"]) == (
+        "模擬　花子", "茨城県つくば市見本台１丁目", "モギ　ハナコ",
+    )  # fmt: skip
+    assert about["additional entry 1"].endswith("住所 茨城県つくば市見本台１丁目")
+
+    chip = chip_of(path)
+    chip.transmit(select(jpki.AID))
+    assert chip.transmit(verify(jpki.AUTHENTICATION_PIN, b"1234")) == b"\x90\x00"
+    number = about["individual number"]
+    assert signed_text(chip, town) == [number, "模擬　花子", "茨城県つくば市見本台１丁目", "19880417", "2"]
+    chip.transmit(select(card_surface.AID))
+    assert chip.transmit(verify(next_card.REFERENCE_NUMBER, about["reference number"].encode())) == b"\x90\x00"
+    face = signed_face(chip, town)
+    assert face[0xDF26].value == text_picture("茨城県つくば市見本台１丁目", ADDRESS_SIZE)
+    assert face[0xDF2B].value == text_picture("モギ　ハナコ", NAME_SIZE)
+    assert face[0xDF2C].value == text_picture("MOGI Hanako", NAME_SIZE)
+
+    signers = town.cards.vouchers(town.registry.find("hanako").municipality.code, NEXT_MODEL)
+    assert signers.municipality_text.key.public_point in after[jpki.AID].data[next_card.CERTIFICATE]
+    assert signers.municipality_visual.key.public_point in after[card_surface.AID].data[next_card.FACE_CERTIFICATE]
+
+    # What is the holder's, or the chip's own, stays.
     assert on_chip(town, "hanako", AUTHENTICATION)[0] == old[AUTHENTICATION][0]
     certificate, key = on_chip(town, "hanako", SIGNATURE)
     assert key.public_key() == certificate.public_key() != old[SIGNATURE][0].public_key()
     assert certificate.not_valid_after_utc == old[SIGNATURE][0].not_valid_after_utc, "they end with the card"
-    changed = [fid for fid, data in after[jpki.AID].data.items() if data != before[jpki.AID].data[fid]]
-    assert changed == [jpki.SIGNATURE_CERTIFICATE]
-    assert after[jpki.AID].data.keys() == before[jpki.AID].data.keys()
-    assert after[jpki.AID].pins == before[jpki.AID].pins
+    assert {aid: one.data.keys() for aid, one in after.items()} == {aid: one.data.keys() for aid, one in before.items()}
+    same = [fid for fid, data in after[jpki.AID].data.items() if data == before[jpki.AID].data[fid]]
+    assert not {*same} & {next_card.FOUR_ATTRIBUTES, next_card.SIGNATURE, next_card.CERTIFICATE, next_card.PUBLIC_KEY}
+    assert {*same} >= {next_card.INDIVIDUAL_NUMBER, jpki.TOKEN_INFORMATION, jpki.AUTHENTICATION_CERTIFICATE}
+    assert after[jpki.AID].pins == before[jpki.AID].pins | {
+        jpki.AUTHENTICATION_PIN: replace(before[jpki.AID].pins[jpki.AUTHENTICATION_PIN], tries_left=2)
+    }
     different = [fid for fid, data in after[jpki.AID].keys.items() if data != before[jpki.AID].keys[fid]]
     assert different == [jpki.SIGNATURE_KEY]
-    assert {aid: one for aid, one in after.items() if aid != jpki.AID} == {
-        aid: one for aid, one in before.items() if aid != jpki.AID
-    }
+    for one in (card_surface.AID, card_manager.AID):
+        assert (after[one].keys, after[one].pins, after[one].objects) == (
+            before[one].keys, before[one].pins, before[one].objects,
+        )  # fmt: skip
+    assert card_surface.photograph_in(after[card_surface.AID]) == card_surface.photograph_in(before[card_surface.AID])
+    assert after[card_manager.AID] == before[card_manager.AID]
+    assert about_before.items() - about.items() == {
+        ("name", about_before["name"]), ("address", about_before["address"]), ("furigana", about_before["furigana"]),
+    }  # fmt: skip
     assert load_card(path).is_elliptic
     assert standing(town, "hanako", SIGNATURE).state is CertificateState.GOOD
+    with pytest.raises(RenewalRejected, match="registered data"):
+        town.cards.at_counter("hanako", CaseType.UPDATE)
+
+
+def chip_of(image: Path) -> Chip:
+    chip = Chip(load_card(image))
+    chip.power_on()
+    return chip
 
 
 def test_certificates_can_be_renewed_from_a_year_before_their_end(town: Institutions) -> None:
@@ -239,7 +289,7 @@ def test_an_image_of_another_model_is_refused(town: Institutions, tmp_path: Path
     with pytest.raises(DamagedImage, match="does not know the model the card after the next"):
         load_card(tmp_path / "other.card")
     write_image(tmp_path / "today.card", card, {name: value for name, value in about.items() if name != "model"})
-    with pytest.raises(DamagedImage, match="lacks a part of the model 'individual number card': 'text, juki, common'"):
+    with pytest.raises(DamagedImage, match="lacks a part of the model 'individual number card': text, juki, common"):
         load_card(tmp_path / "today.card")
 
 

@@ -37,7 +37,7 @@ from kazashi.resident_registry.event import (
     NameChange,
 )
 from tests.applets.test_contents import certified_key, recovered, verified
-from tests.card_management.support import contents
+from tests.card_management.support import attributes, contents
 from tests.resident_registry.support import MOVE_IN, MOVE_IN_WITHOUT_CARD, MOVE_OUT, TODAY, TSUKUBA, recorded
 from tests.town import MORNING, SIGNATURE, certificates, clock_of, standing
 
@@ -104,7 +104,7 @@ def test_counter_brings_the_whole_card_up_to_date(town: Institutions, events: tu
     assert done.entries == [entry]
     assert not done.continued
     after, about = read_image(path)
-    name, address, birth, sex = input_support.attributes_in(after[input_support.AID])
+    name, address, birth, sex = attributes(after)
     assert (name, address) == (str(person.name), person.address) == (about["name"], about["address"])
     if not isinstance(events[0], CharacterCorrection):  # a minor correction leaves the certificate as it is
         assert certified(after) == (name, address)
@@ -144,7 +144,7 @@ def test_renewal_after_a_move_writes_the_address_too(town: Institutions) -> None
     recorded(town, "hanako", MoveWithin("架空町１丁目"))
     assert town.cards.renew("hanako") == [SIGNATURE]
     card = contents(town, "hanako")
-    assert input_support.attributes_in(card[input_support.AID])[1] == certified(card)[1] == "東京都渋谷区架空町１丁目"
+    assert attributes(card)[1] == certified(card)[1] == "東京都渋谷区架空町１丁目"
 
 
 def test_card_lines_add_up_over_the_years_and_keep_the_form_of_lengths(town: Institutions) -> None:
@@ -168,7 +168,7 @@ def test_continued_card_has_the_new_address_at_once(town: Institutions) -> None:
     town.issue_card("hanako", "hanako")
     recorded(town, "hanako", MOVE_OUT, MOVE_IN)
     card = contents(town, "hanako")
-    assert input_support.attributes_in(card[input_support.AID])[1] == "茨城県つくば市見本台１丁目"
+    assert attributes(card)[1] == "茨城県つくば市見本台１丁目"
     assert card[common_card.AID].records[common_card.CARD_NUMBER][0][17:22] == TSUKUBA.encode()
     signer = town.cards.vouchers(town.registry.find("hanako").municipality.code).municipality_text
     certificate = card[input_support.AID].data[input_support.CERTIFICATE]
@@ -233,7 +233,7 @@ def test_two_cards_of_one_person_are_both_continued(town: Institutions) -> None:
     recorded(town, "hanako", MOVE_OUT, MOVE_IN_WITHOUT_CARD, CardContinuation())
     for name in ("one", "two"):
         card = contents(town, name)
-        assert input_support.attributes_in(card[input_support.AID])[1] == "茨城県つくば市見本台１丁目"
+        assert attributes(card)[1] == "茨城県つくば市見本台１丁目"
         assert_signed(card)
     assert {case.state for case in town.cards.cases()} == {CaseState.DONE}
     assert town.cards.at_counter("two", CaseType.UPDATE) == [SIGNATURE]

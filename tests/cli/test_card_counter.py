@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.cli.program import Program
 
 
@@ -39,3 +41,29 @@ def test_deadlines_are_shown_and_met_by_a_visit_to_the_counter(new: Program) -> 
         "continued": True,
     }  # fmt: skip
     assert "deadlines" not in new.json("registry", "show", "hanako")
+
+
+JUKI = ("card", "juki", "hanako", "--issued", "2015-12-01")
+
+
+def test_the_dead_get_no_juki_card(new: Program) -> None:
+    """Neither on the day, nor later for a day of the past."""
+    new.run("clock", "stand", "2015-12-01T10:00+09:00")
+    for who in ("hanako", "taro"):
+        new.run("registry", "add", who)
+    new.run("registry", "event", "death", "hanako", "--channel", "counter")
+    assert "not registered any more (dead)" in new.error("juki-card-refused", 1, "card", "juki", "hanako")
+    new.run(
+        "registry", "event", "move-out", "taro", "--to", "08220", "--moves-on", "2015-12-01", "--channel", "counter"
+    )
+    assert "moved out" in new.error("juki-card-refused", 1, "card", "juki", "taro")
+    new.run("clock", "stand", "2026-12-01T10:00+09:00")
+    assert "not registered any more (dead)" in new.error("juki-card-refused", 1, *JUKI)
+
+
+@pytest.mark.parametrize("event", ["return", "loss-report", "theft"])
+def test_whoever_had_an_individual_number_card_gets_no_juki_card(new: Program, event: str) -> None:
+    new.run("card", "new", "hanako")
+    assert "has or had" in new.error("juki-card-refused", 1, *JUKI)
+    new.run("registry", "event", event, "hanako")
+    assert "has or had" in new.error("juki-card-refused", 1, *JUKI)

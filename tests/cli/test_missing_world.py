@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from kazashi.tools.cli.command_line import kazashi
+from kazashi.tools.cli.commands.inputs import Input
 from kazashi.world.home import WorldMissing
 from tests.cli import commands
 from tests.polling import LIMIT
@@ -63,7 +64,7 @@ def arguments_for(command: click.Command, file: Path) -> Iterator[str]:
             value = str(parameter.type.choices[0])
         elif isinstance(parameter.type, click.Path) and not parameter.type.file_okay:
             value = str(file.parent)
-        elif isinstance(parameter.type, click.Path | click.File):
+        elif isinstance(parameter.type, click.Path | Input):
             value = str(file)
         elif parameter.type is click.INT:
             value = "1"

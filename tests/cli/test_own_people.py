@@ -6,6 +6,7 @@ from __future__ import annotations
 import subprocess
 from io import BytesIO
 from pathlib import Path
+from zlib import crc32
 
 import pytest
 from PIL import Image
@@ -130,12 +131,17 @@ def test_a_file_that_is_no_photo_is_refused_in_one_line(town: Program, tmp_path:
     bad = {
         "text": b"x", "empty": b"", "cut": noise[: len(noise) // 2], "cut PNG": whole[:-30],
         "gif": stored(corners(400, 500), "GIF"), "small": stored(corners(191, 400), "PNG"),
-        "long": stored(Image.new("1", (20_000, 2_600)), "PNG"), "large": whole + bytes(10 << 20),
+        "long": stored(Image.new("1", (20_000, 2_600)), "PNG"),
+        "huge": whole[:16] + (40_000).to_bytes(4) * 2 + whole[24:29] + crc32(whole[12:16] + (40_000).to_bytes(4) * 2
+                                                                            + whole[24:29]).to_bytes(4) + whole[33:],
     }  # fmt: skip
     for name, content in bad.items():
         (tmp_path / "photo").write_bytes(content)
         error = town.error("bad-photo", 2, "card", "new", "taro", "--name", "bad", "--photo", str(tmp_path / "photo"))
-        assert "photo" in error, name
+        assert ("the most is 50 million" if name in ("long", "huge") else "photo") in error, name
+    (tmp_path / "photo").write_bytes(whole + bytes(10 << 20))
+    large = town.error("file-unusable", 2, "card", "new", "taro", "--name", "bad", "--photo", str(tmp_path / "photo"))
+    assert "photo has more than 10 MB" in large
     assert "bad" not in [row["card"] for row in town.json("card", "list")]
 
 

@@ -175,3 +175,35 @@ def test_a_killed_application_is_continued_by_the_same_command(
     program.run("phone", "new", "hanako", "--name", "second")
     assert [row["serial"] for row in program.json("ca", "show", "hanako")] == before
     assert states(program, "second") == ("good", "good")
+
+
+def test_the_card_in_use_signs_after_a_theft_whatever_its_name(program: Program) -> None:
+    program.run("registry", "event", "theft", "hanako")
+    refused = program.error("phone-refused", 1, "phone", "renew", "hanako-phone")
+    assert "hanako has no card in use: hanako is ended" in refused
+    program.run("card", "reissue", "hanako", "--reason", "ended")
+    program.run("clock", "advance", "31d")
+    given = program.error("phone-refused", 1, "phone", "renew", "hanako-phone", "--card", "hanako")
+    assert "the card 'hanako' is ended; the card in use is hanako-2" in given
+    program.run("phone", "renew", "hanako-phone")
+    assert states(program) == ("good", "good")
+    program.run("phone", "new", "hanako", "--name", "second")
+    program.run("card", "new", "taro", "--name", "tr")
+    program.run("phone", "new", "taro")
+    program.run("registry", "add", "child")
+    assert "child has no card; make one" in program.error("card-missing", 2, "phone", "new", "child")
+
+
+def test_nobody_applies_for_the_dead(program: Program) -> None:
+    program.run("registry", "event", "death", "hanako", "--channel", "counter")
+    for command in (("phone", "new", "hanako", "--name", "p2"), ("phone", "renew", "hanako-phone")):
+        assert "hanako is not registered any more (dead)" in program.error("phone-refused", 1, *command)
+    for command in (("card", "new", "hanako", "--name", "c2"), ("card", "order", "hanako", "--name", "c2")):
+        assert "hanako is not registered any more (dead)" in program.error("application-refused", 1, *command)
+
+
+def test_a_phone_that_is_not_there_is_no_missing_card(program: Program) -> None:
+    for name in ("nobody", "hanako"):
+        for command in ("renew", "show", "stop", "release", "delete", "application"):
+            assert repr(name) in program.error("no-such-phone", 2, "phone", command, name)
+    program.error("no-such-phone", 2, "mdoc", "issue", "nobody")

@@ -46,11 +46,13 @@ def test_residents_are_added_and_shown(town: Program) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "words"),
     [
-        ("--street", "架空町１－２", ""), ("--street", "架空町１\u2212２", ""), ("--street", "スーパー通１丁目", ""),
-        ("--street", "架空町1-2", "address '架空町1-2' has half-width characters (1-2)"), ("--street", "foo", "(fo)"),
+        ("--street", "架空町１－２", ""), ("--street", "架空町１\u2212２", "has − (U+2212) after a digit"),
+        ("--street", "架空町１\u2010２", "(U+2010)"), ("--street", "スーパー通１丁目", ""),
+        ("--street", "架空町1-2-3", "address '架空町1-2-3' has half-width characters: '1', '-', '2', '3'; registers"),
+        ("--street", "foo", "'f', 'o';"), ("--street", "架空町１ ２", "has half-width characters: a space;"),
         ("--street", "架空町１ー２", "long vowel after a digit"),
         ("--street", "東京都渋谷区架空町１", "begins with a prefecture"),
-        ("--given", "Ann", "given name 'Ann' has half-width characters (An)"), ("--given", "ｱﾝ", "half-width"),
+        ("--given", "Ann", "given name 'Ann' has half-width characters: 'A', 'n';"), ("--given", "ｱﾝ", "half-width"),
         ("--kana", "もぎ", "reading 'もぎ' is not in katakana"), ("--kana", "モギ　アン", ""),
         ("--common-name", "A", "common name 'A' has half-width"),
     ],
@@ -68,7 +70,7 @@ def test_an_unlikely_name_or_address_is_registered_with_a_warning(
 def test_an_event_and_a_file_are_registered_with_a_warning(town: Program, tmp_path: Path) -> None:
     town.json("registry", "add", "half-width", *SOMEBODY)
     moved = town.run("registry", "event", "move-within", "half-width", "--street", "架空町2")
-    assert "the address '架空町2' has half-width characters (2)" in moved.stderr
+    assert "the address '架空町2' has half-width characters: '2';" in moved.stderr
     people = tmp_path / "people.csv"
     rows = ["架空町１", "架空町2", "架空町3"]
     people.write_text(
@@ -133,7 +135,45 @@ def test_municipalities_are_listed_by_prefecture(town: Program) -> None:
     assert [tokyo[12][key] for key in ("code", "name", "romaji")] == ["13113", "渋谷区", "Shibuya-ku"]
     assert tokyo[12].keys() == {"code", "prefecture", "name", "romaji", "prefecture romaji"}
     assert "Shibuya-ku" in town.run("registry", "municipalities", "--prefecture", "13").stdout
-    assert town.json("registry", "municipalities", "--prefecture", "99") == []
+    for wrong in ("99", "00", "1", "１３", ""):
+        assert "is not a prefecture" in town.error("usage", 2, "registry", "municipalities", "--prefecture", wrong)
+        assert "is not a prefecture" in town.error("usage", 2, "card", "licence", "key", wrong, "--out", "key.pem")
+
+
+@pytest.mark.parametrize("alias", ["../evil", "a/b", ".", "a" * 65, "a\u200bb", 'a"', " a"])
+def test_an_alias_follows_the_rule_of_cards_names(town: Program, tmp_path: Path, alias: str) -> None:
+    """A card is named after it."""
+    assert "is not a valid alias" in town.error("event-refused", 1, "registry", "add", alias, *SOMEBODY)
+    people = tmp_path / "people.jsonl"
+    person = {
+        "alias": alias,
+        "family": "見本",
+        "birth": "1990-01-01",
+        "sex": "1",
+        "municipality": "13113",
+        "street": "番",
+    }
+    people.write_text(json.dumps(person))
+    assert "is not a valid alias" in town.error("import-refused", 2, "registry", "import", str(people))
+    assert "card" in town.error("usage", 2, "card", "new", "hanako", "--name", alias)
+
+
+def test_names_and_addresses_have_a_limit_and_a_card_takes_the_longest(new: Program) -> None:
+    """Registered, changed by an event, and imported."""
+    birth = ("--birth", "1990-01-01", "--sex", "1", "--municipality", "13113")
+    longest = ("--family", "番" * 100, "--given", "号" * 100, "--kana", "バ" * 100, "--street", "架" * 194)
+    for option, value in (("--family", "番" * 101), ("--kana", "バ" * 101), ("--street", "架" * 195)):
+        arguments = [*longest]
+        arguments[arguments.index(option) + 1] = value
+        error = new.error("event-refused", 1, "registry", "add", "long", *arguments, *birth)
+        assert "characters; the registry stores up to" in error
+    new.run("registry", "add", "long", *longest, *birth)
+    for model in ("card", "next"):
+        new.run("card", "new", "long", "--name", model, "--model", model)
+        assert new.json("card", "show", model)["name"] == "番" * 100 + "\u3000" + "号" * 100
+    moved = ("registry", "event", "move-within", "long", "--street", "架" * 5000)
+    assert "the address has 5006 characters" in new.error("event-refused", 1, *moved)
+    assert max(map(len, new.run("registry", "list").stdout.splitlines())) < 1500
 
 
 def test_events_appear_in_the_history(town: Program) -> None:

@@ -71,6 +71,25 @@ def test_every_command_in_the_docs_exists_with_its_options(page: Path) -> None:
         assert free or options <= known, f"{page.name}: kazashi {' '.join(words)}: {options - known}"
 
 
+MAKES = re.compile(r"(?:card (?:new|order|juki)|phone new|registry add|up .*--card|--name) ([a-z][\w-]*)")
+NEEDS = re.compile(
+    r"(?:card (?:licence add|licence remove|update|renew|reissue|history|face|insert)"
+    r"|phone (?:renew|stop|release|delete)) ([a-z][\w-]*)"
+)
+
+
+@pytest.mark.unit
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_page_makes_the_cards_that_its_commands_need(page: Path) -> None:
+    """The card hanako is made by `up`. Others may be named after a card of the page: hanako-phone, hanako-2."""
+    made = {"hanako"}
+    for words in map(" ".join, commands(page)):
+        for name in NEEDS.findall(words):
+            stem = re.sub(r"-(phone|juki|[0-9]+)$", "", name)
+            assert {name, stem} & made, f"{page.name}: kazashi {words}"
+        made.update(MAKES.findall(words))
+
+
 @pytest.mark.unit
 def test_the_walk_meets_most_commands() -> None:
     named = {id(resolved(words)[0]) for page in PAGES for words in commands(page)}

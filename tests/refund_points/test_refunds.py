@@ -236,7 +236,8 @@ def test_payment_file_format() -> None:
      ("茅ヶ崎", None), ("チガサキ　ヶヵヮ", "ﾁｶﾞｻｷ ｹｶﾜ"), ("ソニ\uff0d", "ｿﾆ-"), ("ソニ\u2212\u2010ｰ", "ｿﾆ---"),
      ("トウキヨウ", "ﾄｳｷﾖｳ"), ("カ）モギ．", "ｶ)ﾓｷﾞ."), ("アンナ･スミス", "ｱﾝﾅ.ｽﾐｽ"), ("か゛", "ｶﾞ"),
      ("モギ，", None), ("モギ/", None), ("モギ\uffe5", None), ("モギ¥", None), ("「モギ」", None), ("｢ﾓｷﾞ｣", None),
-     ("ß", None), ("ﬀ", None), ("ヷ", None), ("モギ&", None)],
+     ("ß", None), ("ﬀ", None), ("ヷ", None), ("モギ&", None),
+     ("ﾞ", None), ("゜", None), ("カ゛゛", None), ("ー゛", None), ("A゛", None)],
 )  # fmt: skip
 def test_names_in_half_width_katakana(name: str, written: str | None) -> None:
     if written is None:
@@ -251,6 +252,12 @@ def test_a_savings_account_has_kind_4_in_the_file() -> None:
     account = replace(ACCOUNT, kind="4")
     record = payment_file("X", "0000000001", ACCOUNT, date(2027, 3, 1), [Payment(account, 1, 1)]).splitlines()[1]
     assert record[42:50].decode("ascii") == "4" + ACCOUNT.number
+
+
+@pytest.mark.parametrize("holder", ["", "　", "-", ".", "()", "ー"])
+def test_an_account_has_a_holder(holder: str) -> None:
+    with pytest.raises(PaymentRejected, match="name is missing"):
+        replace(ACCOUNT, holder=holder).check()
 
 
 def test_payments_out_of_range_are_rejected() -> None:

@@ -37,6 +37,20 @@ def test_shell_example_signs(reader: str) -> None:
     assert "PIN code or key incorrect" in run("sh", str(EXAMPLES / "shell/sign.sh"), reader, "0000", expect=5)
 
 
+def test_python_example_logs_in_without_a_pin(reader: str, world: World, tmp_path: Path) -> None:
+    """A card that was issued before accepts a terminal that is certified now, as docs/card.md has it."""
+    key, public, certificate = (tmp_path / name for name in ("terminal.pem", "public.pem", "terminal.cvc"))
+    run("openssl", "genrsa", "-out", str(key), "2048")
+    run("openssl", "rsa", "-in", str(key), "-pubout", "-out", str(public))
+    program = (sys.executable, "-m", "kazashi", "--world", str(world.directory))
+    run(*program, "card", "terminal", str(public), "--out", str(certificate))
+    written = certificate.read_bytes()
+    assert (written[:10].hex(), written[307:312].hex(), len(written)) == ("7f218202335f4e820129", "5f37820100", 568)
+    output = run(sys.executable, str(EXAMPLES / "python/terminal_login.py"), str(certificate), str(key))
+    assert output.endswith("256 bytes of signature, and no PIN\n")
+    assert {line.split()[1] for line in output.splitlines()[:-1]} == {"9000"}
+
+
 def test_java_example_signs(reader: str) -> None:
     output = run("java", str(EXAMPLES / "java/SignWithCard.java"), "1234")
     assert "O=JPKI-EMU" in output

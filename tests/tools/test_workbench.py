@@ -105,6 +105,46 @@ def test_missing_photo(kazashi_card):
     pass
 
 
+@pytest.mark.kazashi(resident=5)
+def test_resident_of_a_wrong_type(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(resident={**ME, "sex": "7"})
+def test_wrong_sex(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(resident={**ME, "stay_end": 5})
+def test_value_of_a_wrong_type(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(atr="zz")
+def test_unknown_atr(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(today="2027-04-01")
+def test_day_as_text(kazashi_connection):
+    pass
+
+
+@pytest.mark.kazashi(today=date(1, 1, 1))
+def test_day_before_all_worlds(kazashi_card):
+    pass
+
+
+@pytest.mark.kazashi(faults="nonsense")
+def test_wrong_faults(kazashi_connection):
+    pass
+
+
+@pytest.mark.kazashi(contactless="yes")
+def test_wrong_switch(kazashi_connection):
+    pass
+
+
 @pytest.mark.kazashi(nonsense=1)
 def test_unknown_argument_of_the_mark(kazashi_card):
     pass
@@ -118,13 +158,21 @@ def test_outside_project_can_use_the_plugin(tmp_path: Path) -> None:
         [sys.executable, "-m", "pytest", "-q", "--strict-markers", "-p", "no:cacheprovider", "-p", "no:xdist"],
         cwd=tmp_path, capture_output=True, text=True, check=False, timeout=LIMIT,
     )  # fmt: skip
-    assert "6 passed, 5 errors" in done.stdout, done.stdout + done.stderr
+    assert "6 passed, 13 errors" in done.stdout, done.stdout + done.stderr
     errors = done.stdout.partition("= ERRORS =")[2].partition("= short test summary")[0].splitlines()[1:]
     assert [line for line in errors if line.strip("=") and line[:3] != "___"] == [
         "there is no resident 'me'; see: kazashi registry list, and kazashi card list --samples [no-such-resident]",
-        "19900230 is not a date: day is out of range for month [usage]",
+        "19900230 is not a date [usage]",
         "the photo is not a complete picture in one of the formats JPEG, JPEG2000, PNG, WEBP [bad-photo]",
-        "[Errno 2] No such file or directory: 'missing.png' [system]",
+        "missing.png: No such file or directory [system]",
+        "resident of the mark kazashi is a name, or a person's data as a mapping, and not 5",
+        "sex is one of 0, 1, 2, 9, and not '7' [usage]",
+        "stay_end must be text, but is 5 [usage]",
+        "there is no ATR 'zz'; there are plain, extended, short, reader-made-1, reader-made-2 [usage]",
+        "today of the mark kazashi is a date, such as date(2027, 4, 1), and not '2027-04-01'",
+        "the date of birth 19880417 is in the future; it is 0001-01-01 in this world [event-refused]",
+        "the script line 1: expected keys with values [bad-fault-script]",
+        "contactless of the mark kazashi is True or False, and not 'yes'",
         "the mark kazashi takes only these keyword arguments: atr, contactless, faults, password, photo, pin, "
         "resident, today",
     ]

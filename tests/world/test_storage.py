@@ -103,7 +103,7 @@ try:
 except StoreFailed as error:
     failed.append([code_of(error), str(error)])
 try:
-    town.registry.add(replace(SAMPLE_RESIDENTS["taro"], street="あ" * 9000))
+    town.registry.add(replace(SAMPLE_RESIDENTS["taro"], street="あ" * 190))
 except StoreFailed as error:
     failed.append([code_of(error), str(error)])
 street, history = town.registry.find("hanako").street, len(town.registry.history("hanako"))

@@ -14,16 +14,28 @@ reader with the card in it. All arguments of the mark are optional. A person of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import date
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import date, datetime
 from pathlib import Path
+from types import NoneType
 from typing import Any
 
 import pytest
 
 _MARK = "kazashi"
-_KNOWN = {"resident", "pin", "password", "photo", "atr", "contactless", "faults", "today"}
+_TYPES: dict[str, tuple[tuple[type, ...], str]] = {
+    "resident": ((str, Mapping), "a name, or a person's data as a mapping"),
+    "pin": ((str,), "text"),
+    "password": ((str,), "text"),
+    "photo": ((str, Path, bytes, NoneType), "the path of a picture, or its content"),
+    "atr": ((str,), "the name of an ATR"),
+    "contactless": ((bool,), "True or False"),
+    "faults": ((str, Path, NoneType), "the text of a fault script, its path, or a FaultPlan"),
+    "today": ((date, NoneType), "a date, such as date(2027, 4, 1)"),
+}
+"""The arguments of the mark: their types, and what they are in words."""
+_KNOWN = _TYPES.keys()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -40,6 +52,12 @@ def _mark_arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
         if mark.args or mark.kwargs.keys() - _KNOWN:
             names = ", ".join(sorted(_KNOWN))
             pytest.fail(f"the mark {_MARK} takes only these keyword arguments: {names}", pytrace=False)
+        for name, value in mark.kwargs.items():
+            types, words = _TYPES[name]
+            # The plan's class is not imported here, because pytest loads this module wherever it is installed.
+            is_plan = name == "faults" and hasattr(value, "around")
+            if not (isinstance(value, types) or is_plan) or isinstance(value, datetime):
+                pytest.fail(f"{name} of the mark {_MARK} is {words}, and not {value!r}", pytrace=False)
         arguments |= mark.kwargs
     return arguments
 
@@ -47,14 +65,14 @@ def _mark_arguments(request: pytest.FixtureRequest) -> dict[str, Any]:
 @contextmanager
 def _errors_in_one_line() -> Iterator[None]:
     """Let an error that a mark's arguments caused fail in one line that ends in its code, without a traceback."""
-    from kazashi.assembly.error_codes import code_of
+    from kazashi.assembly.error_codes import code_of, words_of
 
     try:
         yield
     except Exception as error:
         if (code := code_of(error)) is None:
             raise
-        raise pytest.fail.Exception(f"{error} [{code}]", pytrace=False) from None
+        raise pytest.fail.Exception(f"{words_of(error)} [{code}]", pytrace=False) from None
 
 
 @pytest.fixture(scope="session")
@@ -77,7 +95,11 @@ def kazashi_workbenches(tmp_path_factory: pytest.TempPathFactory) -> Iterator[An
 @pytest.fixture
 def kazashi_workbench(request: pytest.FixtureRequest, kazashi_workbenches: Any) -> Any:
     """The test's world (a kazashi.tools.testing.workbench.Workbench), shared by all tests of the same day."""
-    return kazashi_workbenches(_mark_arguments(request).get("today"))
+    today = _mark_arguments(request).get("today")
+    try:
+        return kazashi_workbenches(today)
+    except (ValueError, OverflowError):
+        raise pytest.fail.Exception(f"no world can have the day {today}", pytrace=False) from None
 
 
 @pytest.fixture
@@ -94,9 +116,13 @@ def kazashi_card(request: pytest.FixtureRequest, kazashi_workbench: Any) -> Any:
 def kazashi_connection(request: pytest.FixtureRequest, kazashi_workbench: Any, kazashi_card: Any) -> Iterator[Any]:
     """A connected smartcard.CardConnection to the card in this process, without pcscd."""
     arguments = _mark_arguments(request)
-    with kazashi_workbench.in_process(
-        kazashi_card, contactless=arguments.get("contactless", False), faults=arguments.get("faults")
-    ) as reader:
+    with ExitStack() as stack:
+        with _errors_in_one_line():
+            reader = stack.enter_context(
+                kazashi_workbench.in_process(
+                    kazashi_card, contactless=arguments.get("contactless", False), faults=arguments.get("faults")
+                )
+            )
         connection = reader.createConnection()
         connection.connect()
         yield connection

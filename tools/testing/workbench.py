@@ -26,6 +26,7 @@ from types import TracebackType
 from typing import Any
 
 from kazashi.applets.install import load_card, structure
+from kazashi.applets.photo import LARGEST_FILE
 from kazashi.assembly.cards import make_card
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.own_people import registered
@@ -41,6 +42,7 @@ from kazashi.reader_bridge.pcscd import start_pcscd
 from kazashi.reader_bridge.slot import Slot
 from kazashi.world.clock import WorldClock, in_japan
 from kazashi.world.home import World, open_world
+from kazashi.world.input_file import read_input
 from kazashi.world.key_source import KeySource
 
 AUTHENTICATION_PIN, SIGNATURE_PASSWORD = "1234", "ABC123"
@@ -144,7 +146,7 @@ class Workbench:
         Raises NoSuchResident, UsageError, EventRejected and PhotoRejected.
         """
         alias = resident if isinstance(resident, str) else self._own_person(resident)
-        content = Path(photo).read_bytes() if isinstance(photo, str | Path) else photo
+        content = read_input(photo, LARGEST_FILE) if isinstance(photo, str | Path) else photo
         self._made += 1
         name = f"{alias}-{self._made}"
         image = make_card(self.institutions, name, alias, pin=pin, password=password, atr=atr, photo=content)

@@ -11,6 +11,8 @@ import yaml
 
 from kazashi.tracking_lab.accounts import ATTRIBUTES
 from kazashi.tracking_lab.logs.unusable import LogsUnusable, LogsUnusableReason
+from kazashi.world.input_file import read_text_input
+from kazashi.world.place_in_file import place_of
 
 JAPAN = "+09:00"
 MISSING = ("-", "", "null")
@@ -106,9 +108,11 @@ class LogMapping:
     def read(cls, path: Path) -> LogMapping:
         """Read a mapping from a YAML or JSON file. Raises LogsUnusable."""
         try:
-            given = yaml.safe_load(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError, yaml.YAMLError) as error:
-            raise _unreadable(f"{path} cannot be read as a mapping: {error}") from error
+            given = yaml.safe_load(read_text_input(path))
+        except OSError as error:
+            raise _unreadable(f"{path} cannot be read as a mapping: {error.strerror}") from error
+        except (ValueError, RecursionError, yaml.YAMLError) as error:
+            raise _unreadable(f"{path} is neither YAML nor JSON{place_of(error)}") from error
         keys = [column.name for column in fields(cls)]
         wanted = set() if isinstance(given, dict) and given.get("log") else {"moment", "handle"}
         if not isinstance(given, dict) or given.keys() - set(keys) or not wanted <= given.keys():

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kazashi.tools.cli.commands.ca_callers import caller
 from kazashi.tools.cli.commands.ca_forecast import ca_forecast
+from kazashi.tools.cli.commands.inputs import Input, InputFile
 from kazashi.tools.cli.commands.shared import (
     Reply,
     institutions_of,
@@ -123,14 +124,14 @@ def ca_certificate(context: click.Context, kind: str, serial: str, out: Path | N
 @ca.command("issue")
 @_KIND
 @click.argument("who")
-@click.option("--csr", "request", type=click.File("rb"), required=True,
+@click.option("--csr", "request", type=Input(), required=True,
               help="A PKCS#10 request, DER or PEM, signed with the key to certify; - for stdin.")  # fmt: skip
 @click.option("--phone", metavar="NAME", help="Certify a phone's key; another phone's certificates are superseded.")
 @click.option("--next", "of_next_card", is_flag=True, help="Use the next card's profile: P-384, ten years.")
 @_OUT
 @click.pass_context
 def ca_issue(
-    context: click.Context, kind: str, who: str, request: IO[bytes], phone: str | None, of_next_card: bool,
+    context: click.Context, kind: str, who: str, request: InputFile, phone: str | None, of_next_card: bool,
     out: Path | None,
 ) -> None:  # fmt: skip
     """Issue a certificate for a person's key.
@@ -149,9 +150,9 @@ def ca_issue(
     institutions = institutions_of(context)
     resident = institutions.juki_net.j_lis.identity(institutions.resident(who).code)
     try:
-        der = der_in(request.read(1 << 16))
+        der = der_in(request.read())
     except ValueError as error:
-        raise UsageError(f"the request is neither DER nor PEM: {error}") from error
+        raise UsageError(f"{request.name}: the request is neither DER nor PEM") from error
     certificate_type, authority = _authority(institutions, kind)
     age = resident.birth.age_on(today(institutions.world.clock))
     if certificate_type is CertificateType.SIGNATURE and age < SIGNATURE_AGE:
@@ -288,12 +289,12 @@ def ca_crl(context: click.Context, kind: str, where: str, generation: str | None
 @ca.command("ocsp")
 @_KIND
 @click.argument("serial", required=False)
-@click.option("--request", type=click.File("rb"), help="A DER-encoded OCSP request; the response is DER, too.")
+@click.option("--request", type=Input(), help="A DER-encoded OCSP request; the response is DER, too.")
 @_OUT
 @replies
 @click.pass_context
 def ca_ocsp(
-    context: click.Context, kind: str, serial: str | None, request: IO[bytes] | None, out: Path | None
+    context: click.Context, kind: str, serial: str | None, request: InputFile | None, out: Path | None
 ) -> Reply | None:
     """Show a certificate's present OCSP status.
 
@@ -305,14 +306,13 @@ def ca_ocsp(
 
     from kazashi.assembly.errors import UsageError
     from kazashi.jpki.serial_number import serial_text
-    from kazashi.pki.ocsp import MAX_REQUEST
     from kazashi.pki.responder import Responder
 
     institutions = institutions_of(context)
     _, authority = _authority(institutions, kind)
     responder = Responder(authority)
     if request is not None:
-        write_bytes(responder.answer(request.read(MAX_REQUEST + 1)).response, out, "a response")
+        write_bytes(responder.answer(request.read()).response, out, "a response")
         return None
     if serial is None:
         raise UsageError("name the certificate by its serial number, or give a --request")

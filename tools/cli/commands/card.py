@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
@@ -12,7 +12,11 @@ from kazashi.tools.cli.commands.card_free_area import application, ordinance
 from kazashi.tools.cli.commands.card_licence import licence
 from kazashi.tools.cli.commands.card_relay import relay
 from kazashi.tools.cli.commands.completions import cards, holders, slots
+from kazashi.tools.cli.commands.inputs import Input, InputFile
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, new_world_of, replies, world_of, write_bytes
+
+LARGEST_PHOTO = 10 << 20
+"""The largest picture that is read (`kazashi.applets.photo.LARGEST_FILE`; that module loads an imaging library)."""
 
 
 @click.group()
@@ -29,7 +33,7 @@ def card() -> None:
               default="plain", show_default=True, help="One of the ATRs observed at real cards' contacts.")  # fmt: skip
 @click.option("--length-form", type=click.Choice(["82", "81"]), default="82", show_default=True,
               help="The form of lengths from 128 to 255 in the text application (docs/differences.md).")  # fmt: skip
-@click.option("--photo", type=click.File("rb"), metavar="FILE",
+@click.option("--photo", type=Input(LARGEST_PHOTO), metavar="FILE",
               help="The holder's photograph: JPEG, PNG, WebP or JPEG 2000 (default: a drawn head).")  # fmt: skip
 @click.option("--model", type=click.Choice(["card", "next"]), default="card", show_default=True,
               help="Today's card, or the next one (docs/next-card.md).")  # fmt: skip
@@ -37,7 +41,7 @@ def card() -> None:
 @click.pass_context
 def card_new(
     context: click.Context, resident: str, name: str | None, pin: str, password: str, atr: str, length_form: str,
-    photo: IO[bytes] | None, model: str,
+    photo: InputFile | None, model: str,
 ) -> Reply:  # fmt: skip
     """Issue a card to a resident.
 
@@ -178,12 +182,12 @@ def card_remove(context: click.Context, slot: str) -> Reply:
 
 
 @card.command("terminal")
-@click.argument("public_key", type=click.File("rb"))
+@click.argument("public_key", type=Input())
 @click.option("--out", required=True, type=click.Path(dir_okay=False, writable=True, path_type=Path),
               help="Write the certificate to this file.")  # fmt: skip
 @replies
 @click.pass_context
-def card_terminal(context: click.Context, public_key: IO[bytes], out: Path) -> Reply:
+def card_terminal(context: click.Context, public_key: InputFile, out: Path) -> Reply:
     """Certify a terminal that logs in without a PIN.
 
     PUBLIC_KEY is a file with an RSA key of 2048 bits in PEM (openssl rsa -pubout). The cards of this world accept the
@@ -191,7 +195,7 @@ def card_terminal(context: click.Context, public_key: IO[bytes], out: Path) -> R
     """
     from kazashi.assembly.terminals import terminal_certificate
 
-    certificate = terminal_certificate(institutions_of(context), public_key.read())
+    certificate = terminal_certificate(institutions_of(context), public_key.read(), public_key.name)
     out.write_bytes(certificate)
     return Reply({"certificate": certificate.hex(), "file": str(out)}, f"The terminal's certificate is in {out}")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -85,9 +84,10 @@ def application_show(what: str) -> Reply:
     WHAT is `library`, `residents-card`, or a file. The document of the first two can be copied.
     """
     from kazashi.applets.free_area import DOCUMENTS
+    from kazashi.world.input_file import read_text_input
 
     definition = _definition(what)
-    text = DOCUMENTS[what] if what in DOCUMENTS else Path(what).read_text(encoding="utf-8")
+    text = DOCUMENTS[what] if what in DOCUMENTS else read_text_input(what)
     return Reply(definition.as_document(), text.rstrip("\n"))
 
 
@@ -157,11 +157,12 @@ def _definition(what: str) -> Definition:
     """Return a definition of the program or, for anything that is not one of its names, from a file."""
     from kazashi.applets.free_area import DOCUMENTS, BadDefinition, Definition
     from kazashi.assembly.errors import UsageError
+    from kazashi.world.input_file import read_text_input
 
     if what in DOCUMENTS:
         return Definition.parse(DOCUMENTS[what])
     try:
-        text = Path(what).read_text(encoding="utf-8")
+        text = read_text_input(what)
     except OSError as error:
         names = ", ".join(DOCUMENTS)
         raise UsageError(f"{what!r} is not one of {names}, and as a file: {error.strerror}") from error

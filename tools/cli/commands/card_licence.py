@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from kazashi.tools.cli.commands.completions import cards
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies
+from kazashi.tools.cli.commands.shared import Reply, institutions_of, prefecture_of, replies
 
 _CLASSES = [
     "large", "ordinary", "large-special", "large-motorcycle", "ordinary-motorcycle", "small-special", "moped", "towing",
@@ -35,13 +35,13 @@ def licence() -> None:
               help="Its last day (default: a month after the holder's third birthday from now).")  # fmt: skip
 @click.option("--number", default="", metavar="DIGITS", help="12 digits (default: random, from 00).")
 @click.option("--condition", "conditions", multiple=True, help="A condition, in full-width characters, as 眼鏡等.")
-@click.option("--pin", default="1234", show_default=True, help="Four digits.")
+@click.option("--pin", help="Four digits (default: 1234).")
 @click.option("--no-pin", is_flag=True, help="Set no PIN: every reader can read the licence.")
 @replies
 @click.pass_context
 def licence_add(
     context: click.Context, name: str, classes: tuple[str, ...], granted: datetime | None, expires: datetime | None,
-    number: str, conditions: tuple[str, ...], pin: str, no_pin: bool,
+    number: str, conditions: tuple[str, ...], pin: str | None, no_pin: bool,
 ) -> Reply:  # fmt: skip
     """Write a licence onto a card.
 
@@ -52,11 +52,14 @@ def licence_add(
     semi-medium.
     """
     from kazashi.applets.drivers_licence import LicenceClass
+    from kazashi.assembly.errors import UsageError
     from kazashi.card_management.drivers_licence import LicenceApplication
 
+    if no_pin and pin is not None:
+        raise UsageError("--no-pin and --pin contradict each other")
     application = LicenceApplication(
         classes=[kind for kind in LicenceClass if kind.code in classes], granted=_day(granted), expires=_day(expires),
-        number=number, conditions=conditions, pin="" if no_pin else pin,
+        number=number, conditions=conditions, pin="" if no_pin else "1234" if pin is None else pin,
     )  # fmt: skip
     written = institutions_of(context).police.write(name, application)
     document = {"card": name, "number": written.number, "classes": sorted(classes), "signed by": written.commission}
@@ -84,13 +87,9 @@ def licence_key(context: click.Context, prefecture: str, out: Path) -> Reply:
 
     PREFECTURE is its two digits, such as 13. The key is in PEM.
     """
-    from kazashi.assembly.errors import UsageError
     from kazashi.assembly.terminals import licence_key as key_of
 
-    institutions = institutions_of(context)
-    if not (prefecture.isascii() and prefecture.isdigit() and 1 <= int(prefecture) <= 47 and len(prefecture) == 2):
-        raise UsageError(f"{prefecture!r} is not a prefecture; write two digits from 01 to 47")
-    out.write_bytes(key_of(institutions, prefecture))
+    out.write_bytes(key_of(institutions_of(context), prefecture_of(prefecture)))
     return Reply({"file": str(out)}, f"The key of the prefecture {prefecture} is in {out}")
 
 

@@ -88,11 +88,12 @@ def _script(file: Path | None, unkind: bool) -> tuple[str, str]:
     """Return the script that the options name, and its name in errors. Raises UsageError."""
     from kazashi.assembly.errors import UsageError
     from kazashi.card_management.relay_script import UNKIND
+    from kazashi.world.input_file import read_text_input
 
     if file and unkind:
         raise UsageError("--unkind and --faults contradict each other")
     if file:
-        return file.read_text(encoding="utf-8", errors="replace"), str(file)
+        return read_text_input(file, errors="replace"), str(file)
     return (UNKIND if unkind else ""), "the script"
 
 

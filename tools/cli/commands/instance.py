@@ -96,6 +96,7 @@ def _planned(
     """Return the plan that the options describe. Raises UsageError, BadFaultScript, NoSuchProfile and BadProfile."""
     from kazashi.assembly.errors import UsageError
     from kazashi.reader_bridge.fault_script import UNKIND, read_fault_script
+    from kazashi.world.input_file import read_text_input
 
     if empty and cards:
         raise UsageError("--empty and --card contradict each other")
@@ -104,7 +105,7 @@ def _planned(
     faults = UNKIND if unkind else ""
     if script is not None:
         read_fault_script(script)
-        faults = script.read_text(encoding="utf-8", errors="replace")
+        faults = read_text_input(script, errors="replace")
     profiles = tuple(str(Path(name).resolve()) if name.endswith(".toml") else name for name in profiles)
     try:
         plan = InstancePlan(

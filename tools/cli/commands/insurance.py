@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from kazashi.tools.cli.commands.network_shared import file_argument, network_of, people_of
+from kazashi.tools.cli.commands.network_shared import content_in, file_argument, network_of, people_of
 from kazashi.tools.cli.commands.shared import (
     Reply,
     day_of,
@@ -110,7 +109,7 @@ def insurance_feed(context: click.Context, insurer: str, file: Path) -> Reply:
     All of it is taken over or nothing. The same file again changes nothing. FILE is described in
     docs/medical-desk.md; `-` is stdin.
     """
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    content = content_in(file)
     receipt = _insurance(context).intake().hand_in(insurer, content)
     words = f"file {receipt.number} of {insurer}: {receipt.new} new, {receipt.changed} changed, {receipt.ended} ended"
     return Reply(receipt.as_dict(), words + (" (accepted before; nothing has changed)" if receipt.again else ""))

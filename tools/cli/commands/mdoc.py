@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import click
 
 from kazashi.tools.cli.commands.completions import cards
+from kazashi.tools.cli.commands.inputs import Input, InputFile
 from kazashi.tools.cli.commands.shared import Reply, institutions_of, replies, table, world_of, write_bytes
 
+_RESPONSE = 2 << 20
+"""The largest presentation that is read."""
 _OUT = click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
 
 
@@ -61,22 +64,24 @@ def mdoc_request(context: click.Context, elements: Sequence[str], response_uri: 
 
 @mdoc.command("present")
 @click.argument("phone", shell_complete=cards)
-@click.argument("request", type=click.File("rb"))
+@click.argument("request", type=Input())
 @_OUT
 @click.pass_context
-def mdoc_present(context: click.Context, phone: str, request: IO[bytes], out: Path | None) -> None:
+def mdoc_present(context: click.Context, phone: str, request: InputFile, out: Path | None) -> None:
     """Present the requested elements of a phone's mdoc.
 
     Writes a DeviceResponse (CBOR), which the phone's key has signed for this REQUEST (a file, or - for stdin).
     """
     from kazashi.assembly.mdocs import present, read_request
 
-    write_bytes(present(institutions_of(context), phone, read_request(request.read(1 << 16))), out, "a presentation")
+    write_bytes(
+        present(institutions_of(context), phone, read_request(request.read(), request.name)), out, "a presentation"
+    )
 
 
 @mdoc.command("verify")
-@click.argument("response", type=click.File("rb"))
-@click.argument("request", type=click.File("rb"))
+@click.argument("response", type=Input(_RESPONSE))
+@click.argument("request", type=Input())
 @click.option("--root", "roots", multiple=True, type=click.Path(exists=True, dir_okay=False, path_type=Path),
               help="Trust this issuer's root, DER or PEM (default: this world's).")  # fmt: skip
 @click.option("--status", type=click.Path(exists=True, dir_okay=False, path_type=Path),
@@ -84,7 +89,7 @@ def mdoc_present(context: click.Context, phone: str, request: IO[bytes], out: Pa
 @replies
 @click.pass_context
 def mdoc_verify(
-    context: click.Context, response: IO[bytes], request: IO[bytes], roots: Sequence[Path], status: Path | None
+    context: click.Context, response: InputFile, request: InputFile, roots: Sequence[Path], status: Path | None
 ) -> Reply:
     """Verify a presentation.
 
@@ -94,7 +99,7 @@ def mdoc_verify(
     from kazashi.assembly.mdocs import read_request, verifier
 
     verdict = verifier(institutions_of(context), roots, status).verify(
-        response.read(1 << 21), read_request(request.read(1 << 16))
+        response.read(), read_request(request.read(), request.name)
     )
     data = verdict.as_dict()
     shown: dict[str, Any] = {name: value for name, value in data["elements"].items() if name != "portrait"}
@@ -104,10 +109,10 @@ def mdoc_verify(
 
 
 @mdoc.command("compare")
-@click.argument("one", type=click.File("rb"))
-@click.argument("other", type=click.File("rb"))
+@click.argument("one", type=Input(_RESPONSE))
+@click.argument("other", type=Input(_RESPONSE))
 @replies
-def mdoc_compare(one: IO[bytes], other: IO[bytes]) -> Reply:
+def mdoc_compare(one: InputFile, other: InputFile) -> Reply:
     """Show which parts of two presentations are equal.
 
     ONE and OTHER are DeviceResponses that two verifiers got. A part that is a document's own links them to one person.
@@ -117,7 +122,7 @@ def mdoc_compare(one: IO[bytes], other: IO[bytes]) -> Reply:
     from kazashi.tracking_lab.presentations import compare
 
     try:
-        found = compare(one.read(1 << 20), other.read(1 << 20))
+        found = compare(*((file.name, file.read()) for file in (one, other)))
     except MalformedCbor as error:
         raise UsageError(str(error)) from error
     rows = [{"part": part.name, "of one document": part.own, "equal": part.equal, "bytes": part.size} for part in found]

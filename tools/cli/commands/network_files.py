@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.network_shared import file_argument, network_of
+from kazashi.tools.cli.commands.network_shared import content_in, file_argument, network_of
 from kazashi.tools.cli.commands.shared import Reply, replies, table
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def tax_receive(context: click.Context, body: str, file: Path) -> Reply:
     from kazashi.assembly.network import counted
     from kazashi.assembly.tax_link import TaxLink
 
-    taken = TaxLink(network_of(context)).receive(body, _content(file))
+    taken = TaxLink(network_of(context)).receive(body, content_in(file))
     found = {how.value: count for how, count in sorted(taken.found.items(), key=lambda one: one[0].value)}
     row = {"file": taken.file, "year": taken.year, "records": taken.records, "found": found,
            "work_list": taken.unmatched}  # fmt: skip
@@ -133,7 +132,7 @@ def tax_quality(context: click.Context, body: str, file: Path) -> Reply:
     """
     from kazashi.studies.tax_matching import matched_three_ways
 
-    measured = matched_three_ways(network_of(context), body, _content(file))
+    measured = matched_three_ways(network_of(context), body, content_in(file))
     data = [{"way": one.way, "precision": _share(one.precision), "recall": _share(one.recall),
              "by_hand": _share(one.by_hand), "per_second": round(one.per_second)} for one in measured]  # fmt: skip
     rows: list[dict[str, Any]] = [
@@ -208,7 +207,7 @@ def health_receive(context: click.Context, body: str, file: Path) -> Reply:
     from kazashi.assembly.health_link import HealthLink
     from kazashi.assembly.network import counted
 
-    count = HealthLink(network_of(context)).receive(body, _content(file))
+    count = HealthLink(network_of(context)).receive(body, content_in(file))
     return Reply({"body": body, "received": count}, f"{body} has received {counted(count, 'record')}")
 
 
@@ -234,10 +233,6 @@ def health_list(context: click.Context, body: str) -> Reply:
     lines = [table(asked, f"{body} was asked for nothing"), "", table(awaited, f"{body} has asked for nothing")]
     lines += ["", table(files, "no file was received")]
     return Reply({"asked": asked, "awaited": awaited, "files": files}, "\n".join(lines))
-
-
-def _content(file: Path) -> bytes:
-    return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
 
 
 def _file(one: ReceivedFile) -> dict[str, Any]:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from kazashi.tools.cli.commands.network_shared import day_option, network_of
+from kazashi.tools.cli.commands.network_shared import content_in, day_option, network_of
 from kazashi.tools.cli.commands.shared import Reply, day_of, replies, table, world_of
 
 if TYPE_CHECKING:
@@ -90,7 +89,7 @@ def match_run(context: click.Context, body: str, file: Path | None, who: str) ->
     refused whole, which is recorded. Without FILE, the records on the work list are matched again. Tied people get a
     code from the core by way of J-LIS.
     """
-    content = None if file is None else sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    content = None if file is None else content_in(file)
     done = _matching(context, body).run(content, who or body)
     rules = ", ".join(f"{rule} {count}" for rule, count in done.by_rule.items())
     words = (f"tied: {done.tied} of {done.compared} records ({rules or 'by no rule'})\n"

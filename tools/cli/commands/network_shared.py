@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,13 +29,19 @@ def network_of(context: click.Context) -> Network:
     return connected
 
 
+def content_in(file: Path) -> bytes:
+    """Return the content of a file, or of stdin (`-`). Raises FileUnusable."""
+    from kazashi.world.input_file import LARGE, STDIN, read_input, read_stdin
+
+    return read_stdin(LARGE) if str(file) == STDIN else read_input(file, LARGE)
+
+
 def text_in(file: Path) -> str:
-    """Return the text of a file, or of stdin (`-`). Raises UsageError if it is not UTF-8."""
+    """Return the text of a file, or of stdin (`-`). Raises UsageError if it is not UTF-8, and FileUnusable."""
     from kazashi.assembly.errors import UsageError
 
-    content = sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
     try:
-        return content.decode("utf-8")
+        return content_in(file).decode("utf-8")
     except UnicodeDecodeError as error:
         raise UsageError(f"{file} is not a text in UTF-8 (byte {error.start})") from error
 

@@ -11,7 +11,7 @@ from kazashi.tools.cli.commands.completions import cards, holders
 from kazashi.tools.cli.commands.shared import Reply, ask, institutions_of, replies, table, world_of, write_bytes
 
 _CARD = click.option(
-    "--card", shell_complete=cards, help="The card that signs the application (default: the one named RESIDENT)."
+    "--card", shell_complete=cards, help="The card that signs the application (default: the resident's card in use)."
 )
 _CARD_PASSWORD = click.option(
     "--card-password",
@@ -52,7 +52,7 @@ def phone_new(
     from kazashi.assembly.phones import new_phone
 
     institutions, name = institutions_of(context), name or f"{resident}-phone"
-    new_phone(institutions, name, resident, card or resident, card_password=card_password, pin=pin, password=password)
+    new_phone(institutions, name, resident, card or None, card_password=card_password, pin=pin, password=password)
     return Reply(described(institutions.world, name), f"{name} has both certificates; see: kazashi phone show {name}")
 
 
@@ -76,6 +76,7 @@ def phone_show(context: click.Context, name: str) -> Reply:
     from kazashi.assembly.cards import described
     from kazashi.tools.cli.commands.card import card_in_words
 
+    institutions_of(context).phones.phone(name)
     description = described(world_of(context), name, missing_is_error=True)
     return Reply(description, card_in_words(description))
 
@@ -106,7 +107,7 @@ def phone_renew(context: click.Context, name: str, card: str | None, card_passwo
     """
     from kazashi.assembly.phones import renew_phone
 
-    renew_phone(institutions_of(context), name, card, card_password)
+    renew_phone(institutions_of(context), name, card or None, card_password)
     return _certificates(context, name, f"{name} has new certificates")
 
 

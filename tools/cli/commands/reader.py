@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from kazashi.tools.cli.commands.completions import profiles, slots
+from kazashi.tools.cli.commands.inputs import Input, InputFile
 from kazashi.tools.cli.commands.reader_check import reader_check, reader_compare
 from kazashi.tools.cli.commands.reader_install import reader_install, reader_uninstall
 from kazashi.tools.cli.commands.shared import Reply, ask, json_option, replies, world_if_any, world_of
@@ -243,10 +244,10 @@ def reader_plug(context: click.Context, slot: str) -> Reply:
 
 
 @reader.command("script")
-@click.argument("script", type=click.File("r", encoding="utf-8", errors="replace"))
+@click.argument("script", type=Input())
 @click.option("--reader", "name", metavar="NAME", help="The reader's name or its beginning (default: the only one).")
 @click.pass_context
-def reader_script(context: click.Context, script: Any, name: str | None) -> None:
+def reader_script(context: click.Context, script: InputFile, name: str | None) -> None:
     """Send a script of commands to a card.
 
     The card may be in any reader. SCRIPT is a file (- for stdin) in the format of scriptor (pcsc-tools). Commands are
@@ -256,7 +257,7 @@ def reader_script(context: click.Context, script: Any, name: str | None) -> None
     from kazashi.reader_bridge.pcsc import connected
     from kazashi.reader_bridge.script import read_script, run_script
 
-    steps = read_script(script, script.name)
+    steps = read_script(script.text().splitlines(), script.name)
     with connected(reader_named(world_if_any(context), name)) as card:
         for line in run_script(card, steps):
             click.echo(line)

@@ -170,9 +170,10 @@ def reader_compare(a: Path, b: Path, html: Path | None) -> Reply:
     from kazashi.reader_bridge.check.compare import compare
     from kazashi.reader_bridge.check.page import comparison_page
     from kazashi.reader_bridge.check.result import CheckReport
+    from kazashi.world.input_file import LARGE, read_text_input
 
     first, second = (
-        CheckReport.from_json(path.read_text(encoding="utf-8", errors="replace"), str(path)) for path in (a, b)
+        CheckReport.from_json(read_text_input(path, LARGE, errors="replace"), str(path)) for path in (a, b)
     )
     comparison = compare(first, second)
     if html is not None:

@@ -4,16 +4,29 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, fields
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kazashi.tools.cli.commands.completions import residents, samples
-from kazashi.tools.cli.commands.shared import Reply, institutions_of, new_world_of, progress, replies, table
+from kazashi.tools.cli.commands.inputs import Input, InputFile
+from kazashi.tools.cli.commands.shared import (
+    Reply,
+    institutions_of,
+    new_world_of,
+    prefecture_of,
+    progress,
+    replies,
+    table,
+)
 
 if TYPE_CHECKING:
     from kazashi.resident_registry.event import Event
     from kazashi.resident_registry.resident import Resident
+
+
+_LARGEST_IMPORT = 4 << 30
+"""The largest file of residents that is imported: some ten million people."""
 
 
 @click.group()
@@ -126,13 +139,15 @@ def registry_municipalities(prefecture: str | None) -> Reply:
     """Show municipalities, their codes and readings."""
     from kazashi.resident_registry.municipality import municipalities
 
+    if prefecture is not None:
+        prefecture_of(prefecture)
     rows = [
         {"code": municipality.code, "prefecture": municipality.prefecture, "name": municipality.name,
          "romaji": municipality.romaji, "prefecture romaji": municipality.prefecture_romaji}
         for municipality in municipalities().values()
         if prefecture in (None, municipality.code.prefecture)
     ]  # fmt: skip
-    return Reply(rows, table(rows, f"no municipality has the prefecture code {prefecture}"))
+    return Reply(rows, table(rows, ""))
 
 
 @registry.command("rename")
@@ -158,10 +173,10 @@ def registry_rename(context: click.Context, municipality: str, old: str, new: st
 
 
 @registry.command("import")
-@click.argument("file", type=click.File("rb"))
+@click.argument("file", type=Input(_LARGEST_IMPORT))
 @replies
 @click.pass_context
-def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
+def registry_import(context: click.Context, file: InputFile) -> Reply:
     """Register all residents in a file.
 
     FILE (- for stdin) is JSON lines or CSV with a header (see docs/registry.md). If one row is wrong, nobody is
@@ -187,7 +202,7 @@ def registry_import(context: click.Context, file: IO[bytes]) -> Reply:
     with tempfile.TemporaryFile() as spool:
         # Read everything first: the progress bar needs the count, and a pipe that breaks off must register nobody.
         lines = 0
-        while block := file.read(1 << 20):
+        for block in file.blocks():
             lines += block.count(b"\n")
             spool.write(block)
         spool.seek(0)

@@ -192,6 +192,17 @@ def day_of(text: str | None, world: World) -> date:
     return today(world.clock) if text is None else parsed_day(text)
 
 
+def prefecture_of(text: str) -> str:
+    """Return the code of a prefecture that was given as text. Raises UsageError."""
+    from kazashi.assembly.errors import UsageError
+    from kazashi.resident_registry.municipality import checked_prefecture
+
+    try:
+        return checked_prefecture(text)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def parsed_day(text: str) -> date:
     """Parse a day. Raises UsageError."""
     from datetime import date

@@ -6,18 +6,21 @@ import json
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from kazashi.assembly.errors import Exit
+from kazashi.tools.cli.commands.inputs import Input, InputFile
 from kazashi.tools.cli.commands.shared import Reply, institutions_of, progress, replies, world_if_any, world_of
+from kazashi.world.input_file import LARGE
+from kazashi.world.place_in_file import place_of
 
 if TYPE_CHECKING:
     from kazashi.relying_party.verify.verdict import Verdict
     from kazashi.relying_party.verify.verification import Verifier
 
-_FILE = click.argument("file", type=click.File("rb"))
+_FILE = click.argument("file", type=Input(LARGE))
 _AT = click.option("--at-time", "at", metavar="T",
                    help="The instant to verify for, such as 2026-11-24T10:00+09:00 (default: now).")  # fmt: skip
 
@@ -54,7 +57,7 @@ def verify() -> None:
 @replies
 @click.pass_context
 def verify_certificate(
-    context: click.Context, /, file: IO[bytes], kind: str | None, at: str | None, **sources: Any
+    context: click.Context, /, file: InputFile, kind: str | None, at: str | None, **sources: Any
 ) -> Reply:
     """Verify a certificate.
 
@@ -69,9 +72,9 @@ def verify_certificate(
 
 @verify.command("document")
 @_FILE
-@click.option("--content", type=click.File("rb"), help="The signed file, if the signature is detached.")
-@click.option("--signature", type=click.File("rb"), help="A raw signature over FILE, as the card returns it.")
-@click.option("--certificate", type=click.File("rb"), help="The certificate that goes with --signature.")
+@click.option("--content", type=Input(LARGE), help="The signed file, if the signature is detached.")
+@click.option("--signature", type=Input(LARGE), help="A raw signature over FILE, as the card returns it.")
+@click.option("--certificate", type=Input(LARGE), help="The certificate that goes with --signature.")
 @click.option(
     "--time-stamp-roots",
     type=click.Path(exists=True, file_okay=False, path_type=Path),
@@ -82,8 +85,8 @@ def verify_certificate(
 @replies
 @click.pass_context
 def verify_document(
-    context: click.Context, /, file: IO[bytes], content: IO[bytes] | None, signature: IO[bytes] | None,
-    certificate: IO[bytes] | None, time_stamp_roots: Path | None, at: str | None, **sources: Any,
+    context: click.Context, /, file: InputFile, content: InputFile | None, signature: InputFile | None,
+    certificate: InputFile | None, time_stamp_roots: Path | None, at: str | None, **sources: Any,
 ) -> Reply:  # fmt: skip
     """Verify a signed document.
 
@@ -130,7 +133,7 @@ def verify_challenge(context: click.Context, origin: str) -> None:
 @_sources
 @replies
 @click.pass_context
-def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sources: Any) -> Reply:
+def verify_auth(context: click.Context, /, file: InputFile, origin: str, **sources: Any) -> Reply:
     """Verify the response to a challenge.
 
     FILE is JSON with nonce, signature and certificate in hexadecimal. The challenge cannot be used again.
@@ -143,9 +146,9 @@ def verify_auth(context: click.Context, /, file: IO[bytes], origin: str, **sourc
     verifier = _verifier(context, **sources)
     try:
         try:
-            body = json.loads(file.read(1 << 20))
+            body = json.loads(file.read())
         except (ValueError, RecursionError) as error:
-            raise VerificationFailed(Finding.MALFORMED, f"the response is not JSON: {error}") from error
+            raise VerificationFailed(Finding.MALFORMED, f"the response is not JSON{place_of(error)}") from error
         response = Response.from_json(body)
     except VerificationFailed as failure:
         return _verdict_reply(Verdict.from_failure(failure, verifier.clock.now()))

@@ -19,7 +19,7 @@ from starlette.responses import FileResponse, JSONResponse, Response, StreamingR
 from starlette.routing import Route
 
 from kazashi.applets.photo import LARGEST_FILE
-from kazashi.assembly.error_codes import code_of
+from kazashi.assembly.error_codes import code_of, words_of
 from kazashi.tools.daemon.console.access_control import KEY_VARIABLE, AccessControl
 from kazashi.tools.daemon.console.feed import Feed
 from kazashi.tools.daemon.console.view import View, vocabulary
@@ -76,7 +76,7 @@ def application(world: World, key: str, port: int) -> AccessControl:
         code = code_of(error)
         if code is None:
             raise error
-        return JSONResponse({"ok": False, "error": code, "message": str(error)}, 409)
+        return JSONResponse({"ok": False, "error": code, "message": words_of(error)}, 409)
 
     async def trace(request: Request) -> Response:
         return StreamingResponse(_batches(request, feed), media_type="text/event-stream")
