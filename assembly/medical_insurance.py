@@ -35,7 +35,7 @@ from kazashi.web.mutual_tls import Credentials
 from kazashi.web.ports import JOINT_BODY as JOINT_BODY_PORT
 from kazashi.world.clock import today
 from kazashi.world.home import World
-from kazashi.world.names import checked_name
+from kazashi.world.names import certified_name
 from kazashi.world.rng import secure_random
 
 _INSURED_NUMBERS = 10**8
@@ -125,7 +125,7 @@ class MedicalInsurance:
         """Issue the certificates of a clinic's terminal, and write its folder. `address` is the joint body's. Raises
         UsageError and NetworkRejected."""
         try:
-            checked_name(name, "clinic")
+            certified_name(name, "clinic")
         except ValueError as error:
             raise UsageError(str(error)) from error
         if existing := [folder / file for file in FILES if (folder / file).exists()]:

@@ -19,7 +19,7 @@ from kazashi.provision_network.portal import INTERFACE_NAME
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRejected
 from kazashi.resident_registry.resident import Resident
 from kazashi.web.ports import PORTS, RANGE
-from kazashi.world.names import checked_name
+from kazashi.world.names import certified_name
 
 _RESERVED = {CORE, INTERFACE_NAME, DESK, "pages"}
 _LONGEST_INTERFACE = 30
@@ -69,7 +69,7 @@ class NetworkBodies:
         of its own. Repeating an interrupted registration completes it. Raises UsageError and NetworkRejected.
         """
         try:
-            checked_name(name, "body")
+            certified_name(name, "body")
         except ValueError as error:
             raise UsageError(str(error)) from error
         if kind not in kinds():

@@ -28,6 +28,16 @@ def checked_name(name: str, what: str, never: str = "") -> str:
     return _checked(name, f"{what} name", never)
 
 
+def certified_name(name: str, what: str) -> str:
+    """Return a name that follows the pattern and fits into the subject of a certificate: the X.509 library counts the
+    octets of UTF-8, of which a Japanese character has three. Raises BadName."""
+    checked_name(name, what)
+    if len(name.encode()) > MAX_NAME:
+        raise BadName(f"{name!r} is too long for the certificates of a {what}, which have at most {MAX_NAME} octets of"
+                      " UTF-8 for a name, such as 21 Japanese characters")  # fmt: skip
+    return name
+
+
 def checked_alias(alias: str) -> str:
     """Return a resident's alias that follows the pattern of names of cards, because a card is named after it unless
     the user says otherwise. Raises BadName."""

@@ -107,7 +107,7 @@ def test_an_answer_held_and_released_by_command(town: Program, tmp_path: Path) -
 
 def test_what_a_user_enters_wrong_is_refused_in_one_line(town: Program, tmp_path: Path) -> None:
     assert "no affair of the table" in refused(town, 2, "usage", "body", "add", "x", "--kind", "探偵")
-    for name in ("", " x", "x" * 65, "a\nb"):
+    for name in ("", " x", "x" * 65, "架" * 22, "a\nb"):
         refused(town, 2, "usage", "body", "add", name, "--kind", "市町村長")
     for interface in ("portal", "core", "Body", "日本", "../x", "x" * 31):
         refused(town, 2, "usage", "body", "add", "架空町", "--kind", "市町村長", "--interface", interface)

@@ -11,6 +11,8 @@ from kazashi.tools.cli.commands.network_shared import content_in, file_argument,
 from kazashi.tools.cli.commands.shared import Reply, replies, table
 
 if TYPE_CHECKING:
+    from kazashi.assembly.network import Network
+    from kazashi.assembly.tax_link import TaxLink
     from kazashi.provision_network.file_receptions import ReceivedFile
     from kazashi.provision_network.tax_offices import TaxRecord
     from kazashi.tracking_lab.metrics import Share
@@ -99,6 +101,35 @@ def tax_work_list(context: click.Context, body: str) -> Reply:
     return Reply(rows, table(rows, f"nothing is on the work list of {body}"))
 
 
+@tax.command("records")
+@click.argument("body")
+@click.argument("who")
+@replies
+@click.pass_context
+def tax_records(context: click.Context, body: str, who: str) -> Reply:
+    """Show what BODY has of WHO, year by year.
+
+    Each record says by which identifier it was tied to the taxpayer: the individual number, the attributes, or by hand.
+    """
+    network = network_of(context)
+    link, own = _taxpayer(network, body, who)
+    rows = [_record(one) for one in link.offices.records(body, local_number=own)]
+    return Reply(rows, table(rows, f"{body} has no return of {who}"))
+
+
+def _taxpayer(network: Network, body: str, who: str) -> tuple[TaxLink, str]:
+    """Return the tax link, and the own number of a tax office for a person. Raises NetworkRejected."""
+    from kazashi.assembly.tax_link import TaxLink
+    from kazashi.provision_network.terms import NetworkRejected
+
+    network.member(body)
+    person, link = network.institutions.registry.find(who), TaxLink(network)
+    own = link.enrol(body).get(str(person.individual_number))
+    if own is None:
+        raise NetworkRejected("unknown-taxpayer", f"the tax office of {body} has no taxpayer {who}")
+    return link, own
+
+
 @tax.command("assign")
 @click.argument("body")
 @click.argument("number", type=int)
@@ -107,14 +138,7 @@ def tax_work_list(context: click.Context, body: str) -> Reply:
 @click.pass_context
 def tax_assign(context: click.Context, body: str, number: int, who: str) -> Reply:
     """Match record NUMBER of the work list with WHO by hand."""
-    from kazashi.assembly.tax_link import TaxLink
-    from kazashi.provision_network.terms import NetworkRejected
-
-    network = network_of(context)
-    person, link = network.institutions.registry.find(who), TaxLink(network)
-    own = link.enrol(body).get(str(person.individual_number))
-    if own is None:
-        raise NetworkRejected("unknown-taxpayer", f"the tax office of {body} has no taxpayer {who}")
+    link, own = _taxpayer(network_of(context), body, who)
     assigned = link.offices.assign(body, number, own)
     return Reply(_record(assigned), f"record {number} is of the taxpayer {assigned.local_number}")
 
