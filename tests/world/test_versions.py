@@ -44,7 +44,7 @@ VERSIONS = {
     "j_lis": 3,
     "registry": 3,
     "card_management": 3,
-    "provision_core": 3,
+    "provision_core": 4,
 }
 """The versions of the stores that have been changed since stores have versions."""
 
