@@ -126,23 +126,6 @@ def _with_records(records: list[bytes], header: bytes) -> list[bytes]:
     return [b",".join(fields) + b"\n", *records, b"T,%d\n" % len(records)]
 
 
-def test_a1_two_years_in_one_agency_are_linked_and_the_identifier_is_named(town: Program, tmp_path: Path) -> None:
-    """Linking over years inside one agency; that across agencies is by codes (`test_a1_a_question_across_...`)."""
-    for year in ("2022", "2023"):
-        path = tmp_path / f"{year}.csv"
-        network(town, "tax", "write", SHIBUYA, str(path), "--year", year)
-        network(town, "tax", "receive", SHIBUYA, str(path))
-    tied: dict[str, set[tuple[int, str]]] = {}
-    for person in (f"p{number}" for number in range(10)):
-        rows = [one for one in network(town, "tax", "records", SHIBUYA, person) if one["year"] in (2022, 2023)]
-        assert len({one["local_number"] for one in rows}) <= 1, "one number of the office's own for both years"
-        tied[person] = {(one["year"], one["how"]) for one in rows}
-    both = [person for person, found in tied.items() if {year for year, _ in found} == {2022, 2023}]
-    assert len(both) >= 8, "a record that matches nobody is on the work list"
-    assert {how for found in tied.values() for _, how in found} == {"number", "attributes"}
-    refused(town, 2, "no-such-resident", "tax", "records", SHIBUYA, "nobody")
-
-
 def test_i1_x19_the_agency_logs_each_return_and_no_portal_shows_it(town: Program, returns: Path) -> None:
     log = network(town, "outside", "list", "国税庁")
     assert len(log) == PEOPLE
@@ -210,3 +193,20 @@ def test_all_of_it_works_while_the_network_runs(town: Program, tmp_path: Path) -
         number = str(network(town, *inquiry)["number"])
         assert network(town, "inquiry", "decide", SHIBUYA, number, "granted", "--by", "課長")["line"]
         assert network(town, "blind-spots", "p3")["hidden"] >= 2
+
+
+def test_a1_two_years_in_one_agency_are_linked_and_the_identifier_is_named(town: Program, tmp_path: Path) -> None:
+    """Linking over years inside one agency; that across agencies is by codes (`test_a1_a_question_across_...`)."""
+    for year in ("2022", "2023"):
+        path = tmp_path / f"{year}.csv"
+        network(town, "tax", "write", SHIBUYA, str(path), "--year", year)
+        network(town, "tax", "receive", SHIBUYA, str(path))
+    tied: dict[str, set[tuple[int, str]]] = {}
+    for person in (f"p{number}" for number in range(10)):
+        rows = [one for one in network(town, "tax", "records", SHIBUYA, person) if one["year"] in (2022, 2023)]
+        assert len({one["local_number"] for one in rows}) <= 1, "one number of the office's own for both years"
+        tied[person] = {(one["year"], one["how"]) for one in rows}
+    both = [person for person, found in tied.items() if {year for year, _ in found} == {2022, 2023}]
+    assert len(both) >= 8, "a record that matches nobody is on the work list"
+    assert {how for found in tied.values() for _, how in found} == {"number", "attributes"}
+    refused(town, 2, "no-such-resident", "tax", "records", SHIBUYA, "nobody")
