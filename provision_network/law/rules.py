@@ -172,6 +172,7 @@ class RuleBook:
             version.begins: {purpose: _by_table(row, version) for purpose, row in self._rows.items()}
             for version in VERSIONS if version.begins >= NETWORK_IN_LAW
         }  # fmt: skip
+        self._of_day: tuple[date | None, Mapping[Purpose, Decision]] = (None, {})
         self._set_ordinances(ordinances, limits)
 
     def with_ordinances(
@@ -239,6 +240,23 @@ class RuleBook:
         `provider_name` are the names of the two bodies; without the requester's, the affairs of every body's ordinances
         count. `ordinary` says that the requested information is not related to the individual number.
         """
+        day, without_consent = self._of_day
+        if day != on:  # requests of one day come together
+            without_consent = self._without_consent(on)
+            self._of_day = (on, without_consent)
+        if not ordinary and (decision := without_consent.get(purpose)) is not None:
+            return decision
+        return self._considered(purpose, on, consent, requester_name, provider_name, ordinary)
+
+    def _without_consent(self, on: date) -> Mapping[Purpose, Decision]:
+        """The decisions of a day that allow a request by the table whatever else it states."""
+        version = version_on(on)
+        decided = {} if version is None or on < NETWORK_STARTS else self._decided[version.begins]
+        return {purpose: decision for purpose, decision in decided.items() if not _needs_consent(purpose)}
+
+    def _considered(
+        self, purpose: Purpose, on: date, consent: bool, requester_name: str, provider_name: str, ordinary: bool
+    ) -> Decision:  # fmt: skip
         if ordinary and not self._ordinary:
             return Decision("", Denial.ORDINARY, "the network is not open to other personal information (附則6条1項)")
         version = version_on(on)
@@ -248,7 +266,7 @@ class RuleBook:
             return self._before_the_network(purpose, on)
         decision = self._decided[version.begins].get(purpose)
         if decision is not None:
-            if purpose.item == TAX_ITEM and not consent and not obliges_to_report(purpose.law):
+            if not consent and _needs_consent(purpose):
                 words = f"{purpose.law} does not oblige the person to report, so tax data need the person's consent"
                 return Decision("", Denial.TAX_SECRECY, words)
             return decision
@@ -290,6 +308,11 @@ class RuleBook:
             return Decision("", Denial.LIMITED, words)
         item = version.cite(ProvisionItem.NETWORK_ORDINANCE)
         return Decision(f"{item}, {affair.identifier} (like {_TABLE} {affair.like})", None, "by ordinance")
+
+
+def _needs_consent(purpose: Purpose) -> bool:
+    """Whether a request by the table needs the person's consent (地方税法22条)."""
+    return purpose.item == TAX_ITEM and not obliges_to_report(purpose.law)
 
 
 _TABLE = "別表第二"
