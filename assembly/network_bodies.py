@@ -17,7 +17,7 @@ from kazashi.provision_network.law.tables import table_of_affairs
 from kazashi.provision_network.membership import Institution
 from kazashi.provision_network.portal import INTERFACE_NAME
 from kazashi.provision_network.terms import CORE, PORTAL_KIND, NetworkRejected
-from kazashi.resident_registry.resident import Resident
+from kazashi.resident_registry.resident import ResidencyStatus, Resident
 from kazashi.web.ports import PORTS, RANGE
 from kazashi.world.names import certified_name
 
@@ -196,6 +196,8 @@ class NetworkBodies:
         listed = self._network.linkage(name).addresses.by_number()
         if person.individual_number is None or person.individual_number not in listed:
             who = person.alias or person.code
+            if person.status is ResidencyStatus.DEAD:
+                raise NetworkRejected("not-listed", f"{who} has died, and is on no body's list any more")
             raise NetworkRejected("not-listed", f"{name} has nobody like {who}; try: kazashi network people add")
         return listed[person.individual_number]
 

@@ -131,7 +131,12 @@ class OutsideProvisions:
         `handle` is the identifier that the information has. The roles of the two parties, their common government, the
         contract and the consent come from the registers. Raises NetworkRejected if the law does not allow it.
         """
+        if sender == receiver:
+            raise NetworkRejected(
+                "own-body", f"{sender} has it itself; inside one body: kazashi network inside provide"
+            )
         given, on = circumstances or Circumstances(), today(self._network.world.clock)
+        what = information or "個人情報"
         subject, purpose = self.subject(sender, person), purpose or _USUAL.get(item, "")
         contract = self._contract(sender, receiver)
         asked = Provision(
@@ -139,13 +144,12 @@ class OutsideProvisions:
             ordinance=self._ordinance(sender, given.ordinance, on), rule=given.rule, reason=given.reason,
             same_government=same_government(sender, self.kind_of(sender), receiver, self.kind_of(receiver)),
             identity_checked=bool(given.identity), danger=bool(given.danger), hard_to_obtain=bool(given.hard_to_obtain),
-            consent=self.consents.given(sender, subject, information, receiver, purpose, on), on_line=given.on_line,
+            consent=self.consents.given(sender, subject, what, receiver, purpose, on), on_line=given.on_line,
             council_heard=bool(given.council), safeguards=bool(given.safeguards),
         )  # fmt: skip
         policy = self.rules.of(sender)
         more = (Party.ENTRUSTED,) if contract else ()
         provision = self._in_their_roles(asked, sender, receiver, on, policy, more)
-        what = information or "個人情報"
         self.log.give(sender, receiver, provision, what, subject, policy=policy)
         return Provided(self.log.about(sender, subject)[-1], self._content(sender, subject, information))
 
@@ -191,23 +195,21 @@ class OutsideProvisions:
     ) -> tuple[RegisteredInquiry, Provided | None]:
         """Let a person decide an inquiry. A granted one is answered if the law allows it.
 
-        It is logged before it is decided, once, so that an interrupted decision can be repeated. Raises NetworkRejected
-        if the law does not allow it; the inquiry is then decided, too.
+        The decision is in the register first, and the log then has what the register says. Repeating an interrupted
+        decision completes it. Raises DocumentRejected without a person who decides, and NetworkRejected if the inquiry
+        is decided or the law does not allow an answer.
         """
         inquiry, on = self.inquiries.inquiry(body, number), today(self._network.world.clock)
-        if inquiry.decided is not None:
-            raise NetworkRejected("decided", f"inquiry {number} of {body} is decided already")
-        if not granted:
+        if not granted and inquiry.decided is None:
             return self.inquiries.decide(inquiry, on, approved_by, "", REFUSED_BY_BODY), None
-        asked = inquiry.provision(Party.ANYBODY, Party.ANYBODY, approved_by)
+        asked = inquiry.provision(Party.ANYBODY, Party.ANYBODY, inquiry.approved_by or approved_by)
         provision = self._in_their_roles(asked, body, inquiry.investigator, on, Policy())
-        subject, what = inquiry.address_number, inquiry.information
-        try:
-            rule = self.log.give(
-                body, inquiry.investigator, provision, what, subject, reference=f"inquiry {number}"
-            ).rule
-        except NetworkRejected as rejected:
-            self.inquiries.decide(inquiry, on, approved_by, "", rejected.denial)
-            raise
-        decided = self.inquiries.decide(inquiry, on, approved_by, rule, "")
-        return decided, Provided(self.log.about(body, subject)[-1], self._content(body, subject, what))
+        reference, subject, what = f"inquiry {number}", inquiry.address_number, inquiry.information
+        if inquiry.decided is None:
+            decision = decide_provision(provision, on, Policy())
+            denial = "" if decision.denial is None else decision.denial.value
+            inquiry = self.inquiries.decide(inquiry, on, approved_by, decision.rule, denial)
+        elif not granted or inquiry.denial == REFUSED_BY_BODY or self.log.has(body, reference):
+            raise NetworkRejected("decided", f"inquiry {number} of {body} is decided already")
+        self.log.give(body, inquiry.investigator, provision, what, subject, reference=reference, policy=Policy())
+        return inquiry, Provided(self.log.about(body, subject)[-1], self._content(body, subject, what))

@@ -31,7 +31,7 @@ from kazashi.provision_network.law.rules import (
     OrdinanceAffair,
     RuleBook,
 )
-from kazashi.provision_network.law.tables import Purpose, denied_purpose
+from kazashi.provision_network.law.tables import Purpose, denied_purpose, kinds_of
 from kazashi.provision_network.terms import CORE, NetworkRejected
 from kazashi.world.clock import Clock
 from kazashi.world.statement import Statement
@@ -124,8 +124,7 @@ class OrdinanceRegister:
 
     def _file(self, connection: sa.Connection, affair: OrdinanceAffair, on: date) -> OrdinanceAffair:
         if affair.purpose.requester not in LOCAL_GOVERNMENTS:
-            words = f"{affair.body} is a {affair.purpose.requester}, and makes no ordinances; only local governments do"
-            raise NetworkRejected("no-ordinances", words)
+            raise no_ordinances(affair.body, affair.purpose.requester)
         if affair.like not in {row.number for row in self._statutory.rows}:
             raise NetworkRejected("unknown-row", f"the table of affairs has no row {affair.like} for it to be like")
         if affair.purpose in {row.purpose for row in self._statutory.rows}:
@@ -160,13 +159,16 @@ class OrdinanceRegister:
 
     # Limiting ordinances
 
-    def limit(self, limit: LimitingOrdinance) -> None:
-        """Add a limiting ordinance. Raises NetworkRejected if there is one for the same provider and item, or if the
-        provider's kind does not provide such an item."""
+    def limit(self, limit: LimitingOrdinance, kind: str) -> None:
+        """Add a limiting ordinance of a provider of a `kind`. Raises NetworkRejected if the provider makes no
+        ordinances, its kind does not provide such an item, or there is one for the same provider and item."""
+        if kind not in LOCAL_GOVERNMENTS:
+            raise no_ordinances(limit.provider, kind)
         row = {"provider": limit.provider, "item": limit.item, "notified": limit.notified.isoformat()}
         with self._store.alone() as connection:
-            if limit.item not in {purpose.item for purpose in self.within(connection).purposes()}:
-                raise NetworkRejected("unknown-item", f"no affair has the item {limit.item}")
+            purposes = self.within(connection).purposes()
+            if not any(one.item == limit.item and kind in kinds_of(one.provider) for one in purposes):
+                raise NetworkRejected("unknown-item", f"no affair has the item {limit.item} of {kind}")
             if not connection.execute(insert_if_absent(LIMITING_ORDINANCE), row).rowcount:
                 raise NetworkRejected("limit-exists", f"{limit.provider} limits {limit.item} already")
             self._changed(connection, "item limited", row)
@@ -185,6 +187,12 @@ class OrdinanceRegister:
         connection.execute(sa.update(ORDINANCE_VERSION).values(value=ORDINANCE_VERSION.c.value + 1))
         log(connection, self._clock.now(), what, detail)
         self._cache = (-1, self._statutory)  # the transaction may be rolled back
+
+
+def no_ordinances(body: str, kind: str) -> NetworkRejected:
+    """Return the refusal for a body of a kind that makes no ordinances."""
+    words = f"{body} is a {kind}, and makes no ordinances; only local governments do"
+    return NetworkRejected("no-ordinances", words)
 
 
 def announce_items(connection: sa.Connection, now: datetime, to: str | None = None) -> None:

@@ -249,11 +249,11 @@ _ITEMS: dict[ProvisionItem, Callable[[Provision], str]] = {
     ),
     _Item.REGISTRATION_ACT: lambda p: _unless(
         p.sender in (Party.MUNICIPALITY, Party.PREFECTURE, Party.J_LIS) and p.purpose == REGISTRATION_ACT_PURPOSE,
-        "as the Basic Resident Registration Act requires",
+        f"as the Basic Resident Registration Act requires ({REGISTRATION_ACT_PURPOSE})",
     ),
     _Item.TAXES: lambda p: _unless(
         p.sender in _TAX and p.receiver in _TAX and p.purpose == TAXES_PURPOSE,
-        "between tax authorities, for taxes",
+        f"between tax authorities, for taxes ({TAXES_PURPOSE})",
     ),
     _Item.SAME_GOVERNMENT: lambda p: _unless(
         p.same_government and p.sender.value in LOCAL_GOVERNMENTS and bool(p.ordinance),

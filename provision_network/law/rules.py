@@ -275,7 +275,7 @@ class RuleBook:
         affairs = self._ordinances.get(purpose, [])
         own = [affair for affair in affairs if requester_name in ("", affair.body)]
         if own:
-            nearest = min(own, key=lambda affair: len(self.missing(affair, on)))
+            nearest = min(own, key=lambda affair: (_withdrawn(affair, on), len(self.missing(affair, on))))
             return self._by_ordinance(nearest, on, version, consent=consent, provider_name=provider_name)
         if affairs:
             bodies = ", ".join(affair.body for affair in affairs)
@@ -308,6 +308,10 @@ class RuleBook:
             return Decision("", Denial.LIMITED, words)
         item = version.cite(ProvisionItem.NETWORK_ORDINANCE)
         return Decision(f"{item}, {affair.identifier} (like {_TABLE} {affair.like})", None, "by ordinance")
+
+
+def _withdrawn(affair: OrdinanceAffair, on: date) -> bool:
+    return affair.withdrawn is not None and affair.withdrawn <= on
 
 
 def _needs_consent(purpose: Purpose) -> bool:

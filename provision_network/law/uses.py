@@ -144,9 +144,15 @@ def outside_the_table(rows: Iterable[Row]) -> list[tuple[str, str]]:
 
 
 def _by_table(use: Use, version: LawVersion, cited: str) -> Decision:
-    row = next((row for row in table_of_uses() if (row.body, row.law) == (use.kind, use.law)), None)
-    if row is None:
+    if not use.kind:
+        return _denied(f"{use.body} is not on the network, so that 別表第一 names no affair of it")
+    rows = [row for row in table_of_uses() if (row.body, row.law) == (use.kind, use.law)]
+    if not rows:
         return _denied(f"別表第一 has no affair of {use.kind} under {use.law or 'an unnamed law'}")
+    row = next((row for row in rows if use.purpose in ("", row.affair)), None)
+    if row is None:
+        affairs = ", ".join(row.affair for row in rows)
+        return _denied(f"under {use.law} the purpose is {affairs}, and nothing else")
     if version.begins < BY_ORDER:
         return _allowed(f"{cited}, 別表第一 {row.number}{'' if row.source else ', unverified'}", row.affair)
     return _allowed(f"{cited}, 別表 (formerly 別表第一 {row.number}), unverified", row.affair)

@@ -142,7 +142,8 @@ def test_rules_are_listed_and_decide_queries(world: World) -> None:
     denied = say(world, "decide", *purpose, "病歴", expect=1)
     assert (denied["denial"], denied["penalty"][:7]) == ("not-listed", "off-pur")
     assert say(world, "decide", *purpose, "地方税関係情報", "--on", "2016-01-01", expect=1)["denial"] == "not-in-force"
-    assert "is not a date" in say(world, "decide", *purpose, "x", "--on", "soon", expect=2)
+    for no_day in ("soon", "20180401", "2018-W13-7"):
+        assert "is not a date" in say(world, "decide", *purpose, "x", "--on", no_day, expect=2)
 
 
 def test_a14_an_affair_over_the_years(world: World, tmp_path: Path) -> None:

@@ -210,3 +210,15 @@ def test_a1_two_years_in_one_agency_are_linked_and_the_identifier_is_named(town:
     assert len(both) >= 8, "a record that matches nobody is on the work list"
     assert {how for found in tied.values() for _, how in found} == {"number", "attributes"}
     refused(town, 2, "no-such-resident", "tax", "records", SHIBUYA, "nobody")
+
+
+def test_records_of_a_dead_taxpayer_stay_and_it_is_said_that_the_person_has_died(town: Program) -> None:
+    before = network(town, "tax", "records", SHIBUYA, "p5")
+    town.run("registry", "event", "death", "p5")
+    town.run("clock", "advance", "1d")
+    assert "has no taxpayer p5 now" in refused(town, 1, "network-refused", "tax", "records", SHIBUYA, "p5")
+    everybody = network(town, "tax", "records", SHIBUYA)
+    assert before
+    assert all(one in everybody for one in before)
+    inquiry = ("--from", "警視庁", "--basis", "刑訴197", "--case", "1", "--reason", "x", "--item", "y")
+    assert "p5 has died" in refused(town, 1, "network-refused", "inquiry", "add", SHIBUYA, "p5", *inquiry)

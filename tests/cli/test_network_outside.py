@@ -14,6 +14,7 @@ import pytest
 
 from kazashi.assembly.institutions import Institutions
 from kazashi.assembly.network import Network
+from kazashi.provision_network.off_network import OffNetwork
 from kazashi.provision_network.portal import Portal
 from kazashi.provision_network.portal_pages import PortalPages
 from kazashi.relying_party.verify.linkage import NoLinkage
@@ -181,6 +182,52 @@ def test_i4_i7_an_inquiry_needs_a_case_a_written_reason_and_a_person(town: Progr
     assert "decided already" in refused(town, 1, "network-refused", *decide, "granted", "--by", "総務課長")
 
 
+@pytest.mark.parametrize("by", ["", " ", "a\nb"])
+def test_a_decision_that_is_refused_changes_neither_register_nor_log(town: Program, by: str) -> None:
+    number = str(
+        network(town, "inquiry", "add", SHIBUYA, "taro", "--from", POLICE, "--basis", "刑訴197", *CASE)["number"]
+    )
+    decide, given = ("inquiry", "decide", SHIBUYA, number), network(town, "outside", "list", SHIBUYA)
+    for decision in ("granted", "refused"):
+        assert "the person who decides" in refused(town, 2, "bad-document", *decide, decision, "--by", by)
+    assert network(town, "outside", "list", SHIBUYA) == given
+    line = network(town, *decide, "granted", "--by", "総務課長")["line"]
+    (added,) = network(town, "outside", "list", SHIBUYA)[len(given) :]
+    assert (added["line"], added["denial"]) == (line, ""), "the log has what was decided"
+
+
+def test_an_interrupted_decision_is_completed_and_never_turned_round(
+    town: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The register says who has decided and how; a log line follows it, also if the command was killed in between."""
+    number = str(
+        network(town, "inquiry", "add", SHIBUYA, "taro", "--from", POLICE, "--basis", "刑訴197", *CASE)["number"]
+    )
+    decide, given = ("inquiry", "decide", SHIBUYA, number), len(network(town, "outside", "list", SHIBUYA))
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(OffNetwork, "give", killed)
+        town.run("network", *decide, "granted", "--by", "総務課長", expect=None)
+    assert len(network(town, "outside", "list", SHIBUYA)) == given
+    assert "decided already" in refused(town, 1, "network-refused", *decide, "refused", "--by", "総務課長")
+    again = network(town, *decide, "granted", "--by", "総務係長")
+    assert again["by"] == "総務課長", "who decided stays"
+    assert len(network(town, "outside", "list", SHIBUYA)) == given + 1
+    assert "decided already" in refused(town, 1, "network-refused", *decide, "granted", "--by", "総務課長")
+
+
+def test_article_19_is_about_others_and_consent_counts_for_what_has_no_name(town: Program) -> None:
+    rescue = ("--for", "救助", "--danger", "火災")
+    itself = ("outside", "provide", "hanako", "--from", SHIBUYA, "--to", SHIBUYA, "--item", "1", *FOR)
+    assert "has it itself" in refused(town, 1, "network-refused", *itself)
+    assert give(town, SHIBUYA, "架空消防団", "14", *rescue).startswith(no_basis("14"))
+    network(town, "consent", "add", SHIBUYA, "hanako", "--item", "個人情報", "--to", "架空消防団", "--for", "救助")
+    assert give(town, SHIBUYA, "架空消防団", "14", *rescue) == "番号法19条14号 (2017-05-30)"
+
+
 def test_i5_i10_matters_of_the_order_and_of_the_commission_s_rule(town: Program) -> None:
     assert inquire(town, "公安調査庁", "政令9") == "番号法19条13号 (2017-05-30)"
     assert inquire(town, "公安調査庁", "政令27") == "no-basis"
@@ -278,6 +325,10 @@ def test_a6_g1_g2_g3_uses_by_the_table_by_an_ordinance_and_on_forms(town: Progra
     assert network(town, "use", "架空商店", "--form", "所得税法", "--submit")["rule"] == "番号法9条3項 (2017-05-30)"
     assert "not search by it" in refused(town, 1, "network-refused", "use", "架空商店", "--form", "所得税法")
     refused(town, 2, "usage", "use", SHIBUYA)
+    child, resale = ("use", SHIBUYA, "--law", "児童手当法", "--for"), "under 児童手当法 the purpose is"
+    assert resale in refused(town, 1, "network-refused", *child, "転売")
+    assert network(town, *child, "児童手当又は特例給付の支給")["rule"].endswith("別表第一 56")
+    assert "is not on the network" in refused(town, 1, "network-refused", "use", "架空商店", "--law", "児童手当法")
 
 
 def test_h1_each_case_of_own_use_by_its_command(town: Program) -> None:

@@ -83,6 +83,8 @@ def test_an_affair_counts_from_its_publication_to_its_withdrawal(network: Networ
     assert denial(network) == ""
     clock_of(network.world).stand(NOW + timedelta(days=3))
     assert denial(network) == "conditions"
+    register.file([replace(filing(), identifier="渋谷区-2")], DAY + timedelta(days=3))
+    assert network.ask(purpose=OWN).words == "渋谷区-2 does not meet: accepted, published", "not what was withdrawn"
 
 
 def test_only_the_body_whose_ordinance_it_is_may_ask(network: Network) -> None:
@@ -95,7 +97,7 @@ def test_the_register_survives_and_a_running_core_takes_it_into_account(network:
     other = Core(network.world, RuleBook(ROWS))  # as in another process
     published(other, filing())
     assert denial(network) == ""
-    other.ordinances.limit(LimitingOrdinance(MINATO, OWN.item, DAY - timedelta(days=1)))
+    other.ordinances.limit(LimitingOrdinance(MINATO, OWN.item, DAY - timedelta(days=1)), "市町村長")
     assert denial(network) == "limited"
     network.world.close()
     again = Core(network.world, RuleBook(ROWS)).ordinances.rules()
@@ -108,16 +110,20 @@ def test_the_register_survives_and_a_running_core_takes_it_into_account(network:
 def test_a_limit_needs_a_notification_beforehand_and_spares_the_table(network: Network) -> None:
     register = network.core.ordinances
     published(network.core, filing())
-    register.limit(LimitingOrdinance(MINATO, OWN.item, DAY))
+    register.limit(LimitingOrdinance(MINATO, OWN.item, DAY), "市町村長")
     assert denial(network) == "", "the Commission was only notified today"
     clock_of(network.world).stand(NOW + timedelta(days=1))
     assert denial(network) == "limited"
-    register.limit(LimitingOrdinance(MINATO, PURPOSE.item, DAY))
+    register.limit(LimitingOrdinance(MINATO, PURPOSE.item, DAY), "市町村長")
     assert denial(network, purpose=PURPOSE) == ""
     with denied("limit-exists"):
-        register.limit(LimitingOrdinance(MINATO, OWN.item, DAY))
+        register.limit(LimitingOrdinance(MINATO, OWN.item, DAY), "市町村長")
     with denied("unknown-item"):
-        register.limit(LimitingOrdinance(MINATO, "病歴", DAY))
+        register.limit(LimitingOrdinance(MINATO, "病歴", DAY), "市町村長")
+    with denied("unknown-item"):
+        register.limit(LimitingOrdinance(MINATO, "年金給付関係情報", DAY), "市町村長")
+    with denied("no-ordinances"):
+        register.limit(LimitingOrdinance("日本年金機構", "年金給付関係情報", DAY), "日本年金機構")
     with denied("unknown-limit"):
         register.unlimit(SHIBUYA, OWN.item)
 

@@ -200,7 +200,8 @@ def test_a2_i11_i12_every_item_needs_a_purpose_that_is_not_denied(item: Provisio
     """The Minister's answer of 2 September 2015: the number cannot be used for recruiting."""
     assert decided(ALLOWED[item]) is None
     assert decided(replace(ALLOWED[item], purpose="")) is Denial.UNKNOWN_PURPOSE
-    for purpose in ("自衛官募集", "自衛官等の募集事務", "自衛隊法97条の募集", "特定秘密保護法の適性評価", "適性評価"):
+    for purpose in ("自衛官募集", "自衛官等の募集事務", "自衛隊法97条の募集", "特定秘密保護法の適性評価", "適性評価",
+                    "自衛官等の勧誘", "自衛隊への入隊案内の送付", "防衛省の隊員募集", "ﾘｸﾙｰﾄ(自衛官)"):  # fmt: skip
         assert decided(replace(ALLOWED[item], purpose=purpose)) is Denial.DENIED_PURPOSE
     for clause in Clause:
         use = Use(clause, Deed.SUBMIT, "架空町", "市町村長", "自衛官募集", law="児童手当法", ordinance="架空町-1")

@@ -166,20 +166,22 @@ def network_rules(requester: str | None, item: str | None, gap: bool) -> Reply:
 @click.argument("affair")
 @click.argument("provider")
 @click.argument("item")
-@click.option("--on", metavar="DATE", default="2026-11-24", show_default=True, help="The day of the query.")
+@click.option("--on", metavar="DATE", help="The day of the query (default: today, by the computer's clock).")
 @replies
 def network_decide(
-    requester: str, law: str, affair: str, provider: str, item: str, on: str
+    requester: str, law: str, affair: str, provider: str, item: str, on: str | None
 ) -> Reply:  # fmt: skip
     """Decide whether a query is allowed.
 
     REQUESTER asks PROVIDER for ITEM in an AFFAIR of a LAW. Shows the rule that decides. The exit status is 1 if the
     query is denied.
     """
+    from datetime import date
+
     from kazashi.provision_network.law.rules import RuleBook
     from kazashi.provision_network.law.tables import Purpose, table_of_affairs
 
-    day = parsed_day(on)
+    day = date.today() if on is None else parsed_day(on)
     decision = RuleBook(table_of_affairs()).decide(Purpose(requester, law, affair, provider, item), day)
     document = {
         "allowed": decision.allowed, "rule": decision.rule, "words": decision.words, "penalty": decision.penalty.value,

@@ -103,18 +103,24 @@ def tax_work_list(context: click.Context, body: str) -> Reply:
 
 @tax.command("records")
 @click.argument("body")
-@click.argument("who")
+@click.argument("who", required=False)
 @replies
 @click.pass_context
-def tax_records(context: click.Context, body: str, who: str) -> Reply:
-    """Show what BODY has of WHO, year by year.
+def tax_records(context: click.Context, body: str, who: str | None) -> Reply:
+    """Show what BODY has of WHO, year by year, or of everybody.
 
-    Each record says by which identifier it was tied to the taxpayer: the individual number, the attributes, or by hand.
+    Records stay when a taxpayer has died or left; those are then among the records of everybody. Each record says by
+    which identifier it was tied to the taxpayer: the individual number, the attributes, or by hand.
     """
+    from kazashi.provision_network.tax_offices import TaxOffices
+
     network = network_of(context)
-    link, own = _taxpayer(network, body, who)
-    rows = [_record(one) for one in link.offices.records(body, local_number=own)]
-    return Reply(rows, table(rows, f"{body} has no return of {who}"))
+    network.member(body)
+    offices, own = TaxOffices(network.world), None
+    if who is not None:
+        _, own = _taxpayer(network, body, who)
+    rows = [_record(one) for one in offices.records(body, local_number=own)]
+    return Reply(rows, table(rows, f"{body} has no return of {who or 'anybody'}"))
 
 
 def _taxpayer(network: Network, body: str, who: str) -> tuple[TaxLink, str]:
@@ -126,7 +132,8 @@ def _taxpayer(network: Network, body: str, who: str) -> tuple[TaxLink, str]:
     person, link = network.institutions.registry.find(who), TaxLink(network)
     own = link.enrol(body).get(str(person.individual_number))
     if own is None:
-        raise NetworkRejected("unknown-taxpayer", f"the tax office of {body} has no taxpayer {who}")
+        words = f"the tax office of {body} has no taxpayer {who} now; all records: kazashi network tax records {body}"
+        raise NetworkRejected("unknown-taxpayer", words)
     return link, own
 
 
@@ -204,7 +211,8 @@ def health_ask(context: click.Context, body: str, who: str, former: str) -> Repl
 def health_hand_over(context: click.Context, body: str, receiver: str, medium: Path) -> Reply:
     """Write the records that BODY was asked for onto a medium.
 
-    The consent must be in force today; whose is not is left out, which is recorded. The exit status is 1 if nobody's
+    The consent must be in force today; whose is not is left out, which is recorded, and must be asked for again. The
+    exit status is 1 if nobody's
     record could be given.
     """
     from kazashi.assembly.health_link import HealthLink
@@ -215,6 +223,8 @@ def health_hand_over(context: click.Context, body: str, receiver: str, medium: P
            "without_consent": done.without_consent}  # fmt: skip
     people = counted(done.without_consent, "person has", "people have")
     words = f"{counted(done.records, 'record')} for {receiver}; {people} not consented"
+    if done.without_consent:
+        words += " (after a new consent: ask again with `network health ask`)"
     return Reply(row, words, 0 if done.records else 1)
 
 

@@ -165,9 +165,9 @@ def limit_add(context: click.Context, provider: str, item: str, on: str | None) 
     from kazashi.provision_network.law.rules import LimitingOrdinance
 
     network = network_of(context)
-    network.member(provider)
+    kind = network.member(provider).kind
     added = LimitingOrdinance(provider, item, day_of(on, network.world))
-    network.core.ordinances.limit(added)
+    network.core.ordinances.limit(added, kind)
     return Reply(_limit_row(added), f"{provider} limits {item} from the day after {added.notified}")
 
 

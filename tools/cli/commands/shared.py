@@ -210,6 +210,9 @@ def parsed_day(text: str) -> date:
     from kazashi.assembly.errors import UsageError
 
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
+        if day.isoformat() != text:  # the other forms of ISO 8601, such as 20261124
+            raise ValueError(text)
+        return day
     except ValueError as error:
         raise UsageError(f"{text!r} is not a date; write it like 2026-11-24") from error
