@@ -24,18 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
-from smartcard.scard import (
-    SCARD_S_SUCCESS,
-    SCARD_SCOPE_SYSTEM,
-    SCardEstablishContext,
-    SCardListReaders,
-    SCardReleaseContext,
-)
-
 from kazashi.reader_bridge import doorway
 from kazashi.reader_bridge.driver.build import DriverUnavailable, built_driver
 from kazashi.reader_bridge.endpoint import SOCKET_NAME, SYSTEM_DIRECTORY, DriverEndpoint, VpcdEndpoint
-from kazashi.reader_bridge.pcscd_view import SOCKET_VARIABLE
+from kazashi.reader_bridge.pcscd_view import SOCKET_VARIABLE, readers_of
 
 SYSTEM_CONFIGURATION = Path("/etc/reader.conf.d")
 VPCD = Path("/usr/lib/pcsc/drivers/serial/libifdvpcd.so")
@@ -120,7 +112,7 @@ def system_pcscd() -> RunningPcscd | None:
     if not listens(path):
         return None
     # The request also wakes a socket-activated pcscd. And another program's pcscd may have other readers.
-    present = _reader_names()
+    present = readers_of(path)
     endpoints = tuple(
         endpoint
         for endpoint in configured_endpoints(SYSTEM_CONFIGURATION)
@@ -132,17 +124,6 @@ def system_pcscd() -> RunningPcscd | None:
 def _may_host(endpoint: DriverEndpoint | VpcdEndpoint) -> bool:
     """Return whether this process may host the slot: a reader's directory belongs to one user."""
     return not isinstance(endpoint, DriverEndpoint) or os.access(endpoint.directory, os.W_OK)
-
-
-def _reader_names() -> list[str]:
-    result, context = SCardEstablishContext(SCARD_SCOPE_SYSTEM)
-    if result != SCARD_S_SUCCESS:
-        return []
-    try:
-        result, names = SCardListReaders(context, [])
-        return list(names) if result == SCARD_S_SUCCESS else []
-    finally:
-        SCardReleaseContext(context)
 
 
 def configured_endpoints(directory: Path) -> list[DriverEndpoint | VpcdEndpoint]:

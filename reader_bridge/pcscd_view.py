@@ -1,9 +1,10 @@
-"""What a pcscd tells its clients about a reader, from any process:
+"""What a pcscd tells its clients about its readers, from any process:
 
-    python -m kazashi.reader_bridge.pcscd_view READER SECONDS
+    python -m kazashi.reader_bridge.pcscd_view                  prints the names of the readers, one a line
+    python -m kazashi.reader_bridge.pcscd_view READER SECONDS   waits until there is no card in the reader
 
-waits until there is no card in the reader. It is a separate program because libpcsclite chooses its pcscd once in a
-process, and one process may have slots in readers of several.
+It is a separate program because libpcsclite chooses its pcscd once in a process: one process may have slots in readers
+of several, and a look at the system's must not keep it from another.
 """
 
 from __future__ import annotations
@@ -23,16 +24,28 @@ from smartcard.scard import (
     SCardGetStatusChange,
 )
 
-from kazashi.reader_bridge.pcsc import PcscError, context
+from kazashi.reader_bridge.pcsc import PcscError, context, reader_names
 
 SOCKET_VARIABLE = "PCSCLITE_CSOCK_NAME"
 
 
 def wait_until_empty(reader: str, pcscd: Path, seconds: float) -> None:
     """Wait until the pcscd with a socket tells its clients that there is no card in a reader, at most for `seconds`."""
-    command = [sys.executable, "-P", "-m", "kazashi.reader_bridge.pcscd_view", reader, str(seconds)]
+    _view(pcscd, reader, str(seconds))
+
+
+def readers_of(pcscd: Path) -> list[str]:
+    """Return the names of the readers of the pcscd with a socket, none if it does not answer."""
+    return _view(pcscd).splitlines()
+
+
+def _view(pcscd: Path, *arguments: str) -> str:
+    command = [sys.executable, "-P", "-m", "kazashi.reader_bridge.pcscd_view", *arguments]
     environment = {**os.environ, SOCKET_VARIABLE: str(pcscd)}
-    subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, check=False)
+    done = subprocess.run(
+        command, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, encoding="utf-8", check=False
+    )
+    return done.stdout
 
 
 def _wait(reader: str, seconds: float) -> None:
@@ -47,4 +60,8 @@ def _wait(reader: str, seconds: float) -> None:
 
 if __name__ == "__main__":
     with contextlib.suppress(PcscError):  # without a pcscd, nobody can see a card
-        _wait(sys.argv[1], float(sys.argv[2]))
+        if sys.argv[1:]:
+            _wait(sys.argv[1], float(sys.argv[2]))
+        else:
+            sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+            print(*reader_names(), sep="\n")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import shutil
 import socket
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,34 @@ def test_sixteen_cards_in_sixteen_slots(world: World, tmp_path: Path) -> None:
         for slot in slots:
             slot.close()
         running.stop()
+
+
+SEES_BOTH = """
+import os, sys
+from pathlib import Path
+from kazashi.reader_bridge import pcscd
+from kazashi.reader_bridge.pcsc import reader_names
+pcscd.SYSTEM_DIRECTORY = Path(sys.argv[1])
+assert pcscd.system_pcscd() is None, "its readers are not of this machine's configuration"
+os.environ["PCSCLITE_CSOCK_NAME"] = sys.argv[2]
+print(*reader_names())
+"""
+
+
+@pytest.mark.reader
+def test_a_look_at_the_system_s_pcscd_keeps_a_process_from_no_other(tmp_path: Path) -> None:
+    """libpcsclite keeps the first pcscd that a process uses: `kazashi doctor` would have chosen the system's."""
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    one, other = start(tmp_path / "one", "Foreign"), start(tmp_path / "other", "Mine")
+    try:
+        environment = {name: value for name, value in os.environ.items() if name != "PCSCLITE_CSOCK_NAME"}
+        command = [sys.executable, "-P", "-c", SEES_BOTH, str(one.socket_path.parent), str(other.socket_path)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.stdout.split() == ["Mine", "00", "00"], done.stderr
+    finally:
+        one.stop()
+        other.stop()
 
 
 def card_id(image: Path) -> str:
