@@ -209,7 +209,9 @@ class OutsideProvisions:
             decision = decide_provision(provision, on, Policy())
             denial = "" if decision.denial is None else decision.denial.value
             inquiry = self.inquiries.decide(inquiry, on, approved_by, decision.rule, denial)
-        elif not granted or inquiry.denial == REFUSED_BY_BODY or self.log.has(body, reference):
+        elif not granted or inquiry.denial == REFUSED_BY_BODY or self.log.line_with(body, reference) is not None:
             raise NetworkRejected("decided", f"inquiry {number} of {body} is decided already")
         self.log.give(body, inquiry.investigator, provision, what, subject, reference=reference, policy=Policy())
-        return inquiry, Provided(self.log.about(body, subject)[-1], self._content(body, subject, what))
+        line = self.log.line_with(body, reference)
+        assert line is not None
+        return inquiry, Provided(line, self._content(body, subject, what))

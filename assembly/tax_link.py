@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from kazashi.assembly.network_outside import outside_addresses
 from kazashi.provision_network.law.provisions import TAXES_PURPOSE, Party, Provision
 from kazashi.provision_network.law.tables import TAX_ITEM
 from kazashi.provision_network.law.versions import ProvisionItem
-from kazashi.provision_network.matching import Attributes
+from kazashi.provision_network.matching import Attributes, attributes_of
 from kazashi.provision_network.name_matching import Roll
 from kazashi.provision_network.off_network import FileGiven, OffNetwork
 from kazashi.provision_network.tax_offices import TaxOffices, TaxReception
@@ -32,10 +32,10 @@ class WrittenFile:
     records: int
 
 
-def attributes_of(person: Resident) -> Attributes:
-    """Return a person's attributes as the registry has them. Dates are ISO 8601 as far as they are known."""
-    kana = unicodedata.normalize("NFKC", person.name.kana)
-    return Attributes(str(person.name), kana, str(person.birth), person.sex.value, person.address)
+def attributes_on_a_return(person: Resident) -> Attributes:
+    """Return a person's attributes as files of returns and tax offices have them: the reading in its usual width."""
+    known = attributes_of(person)
+    return replace(known, kana=unicodedata.normalize("NFKC", known.kana))
 
 
 class TaxLink:
@@ -59,7 +59,7 @@ class TaxLink:
         for place, (reference, number, person) in enumerate(zip(references, numbers, people, strict=True)):
             chance = self._world.random_stream("tax return", str(year), str(person.code))
             other = numbers[place - 1]  # the next on the list, perhaps of the same family
-            returns.append((made_up_return(reference, number, attributes_of(person), other, chance), person))
+            returns.append((made_up_return(reference, number, attributes_on_a_return(person), other, chance), person))
         return returns
 
     def write(self, body: str, year: int, path: Path) -> WrittenFile:
@@ -92,7 +92,9 @@ class TaxLink:
     def enrol(self, body: str) -> dict[str, str]:
         """Bring an office's roll up to date with the registry, and return the numbers as `numbers` does."""
         numbers, registry = self.numbers(body), {str(one.individual_number): one for one in self._network.people()}
-        people = {own: attributes_of(registry[number]) for number, own in numbers.items() if number in registry}
+        people = {
+            own: attributes_on_a_return(registry[number]) for number, own in numbers.items() if number in registry
+        }
         self.offices.enrol(body, people)
         return numbers
 

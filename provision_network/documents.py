@@ -45,14 +45,6 @@ def word_of(document: Any, name: str) -> str:
     return checked_text(field_of(document, name), name)
 
 
-def flag_of(document: Any, name: str) -> bool:
-    """Return a field of a document that is true or false. Raises DocumentRejected."""
-    value = field_of(document, name)
-    if not isinstance(value, bool):
-        raise DocumentRejected(f"{name} must be true or false")
-    return value
-
-
 def day_of(document: Any, name: str) -> date:
     """Return a field of a document that is a day. Raises DocumentRejected."""
     value = field_of(document, name)

@@ -118,9 +118,6 @@ are written."""
 
 EXACT = "exact"
 
-Block = Callable[[NormalForm], Iterable[Hashable]]
-"""Returns the keys of which a record and a person must share one to be compared."""
-
 ComparedAttributes = Callable[[Attributes], Hashable]
 """Returns what is compared of attributes, as they are written."""
 

@@ -189,11 +189,12 @@ class OffNetwork:
                 _as_given(row) for row in connection.execute(sa.select(_GIVEN).where(this).order_by(_GIVEN.c.position))
             ]
 
-    def has(self, provider: str, reference: str) -> bool:
-        """Return whether a body's log has a line with a reference."""
+    def line_with(self, provider: str, reference: str) -> Given | None:
+        """Return the line of a body's log with a reference, None if there is no such line."""
         this = (_GIVEN.c.provider == provider) & (_GIVEN.c.reference == reference)
         with self.store.reading() as connection:
-            return connection.scalar(sa.select(_GIVEN.c.position).where(this)) is not None
+            row = connection.execute(sa.select(_GIVEN).where(this)).one_or_none()
+        return None if row is None else _as_given(row)
 
     def receipt(self, line: int) -> ReceivedNumber | None:
         """Return what a body has received by a line of the providers' logs; None if there is no such line, or the

@@ -76,7 +76,6 @@ def municipalities() -> Mapping[MunicipalityCode, Municipality]:
     return _read(_ROWS.format(""))
 
 
-@lru_cache
 def checked_prefecture(code: str) -> str:
     """Return the code of a prefecture, two digits. Raises ValueError."""
     if len(code) != 2 or not code.isascii() or not code.isdigit() or not 1 <= int(code) <= len(_PREFECTURES):
@@ -84,6 +83,7 @@ def checked_prefecture(code: str) -> str:
     return code
 
 
+@lru_cache
 def _in_prefecture(code: str) -> Mapping[MunicipalityCode, Municipality]:
     """The municipalities of a prefecture, by code.
 

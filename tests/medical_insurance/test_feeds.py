@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from kazashi.medical_insurance.entitlement import Entitlement, decisive, entitlements_in
 from kazashi.medical_insurance.feed import MOST_LINES, ChangeType, FeedLine, FeedRejected, InsurerFeed, written
 from kazashi.world.home import open_world
+from kazashi.world.key_source import SharedKeySource
 from tests.cli.program import InProcessProgram
 from tests.medical_insurance.insured_town import APRIL, INSURER, OTHER, InsuredTown, copied, opened
 from tests.provision_network.bodies import denied
@@ -140,7 +141,7 @@ def test_another_insurer_s_file_counts_by_itself(town: InsuredTown) -> None:
     assert {(one.insurer, one.insured_number) for one in person.entitlements} == {(OTHER, "06-1"), (INSURER, "06-1")}
 
 
-def test_files_by_command(prepared: Path, tmp_path: Path, keys: object) -> None:
+def test_files_by_command(prepared: Path, tmp_path: Path, keys: SharedKeySource) -> None:
     program = InProcessProgram(copied(prepared, tmp_path / "w"))
     draft = program.run("insurance", "draft", INSURER, "hanako", "taro", "--from", "2026-04-01").stdout
     file = tmp_path / "file.csv"
@@ -177,12 +178,12 @@ def test_the_joint_body_is_set_up_by_a_command_of_its_own(tmp_path: Path, prepar
     InProcessProgram(tmp_path / "new").error("usage", 2, "insurance", "setup")
 
 
-def test_the_same_file_is_accepted_by_the_next_process(prepared: Path, tmp_path: Path, keys: object) -> None:
+def test_the_same_file_is_accepted_by_the_next_process(prepared: Path, tmp_path: Path, keys: SharedKeySource) -> None:
     directory = copied(prepared, tmp_path / "w")
-    with opened(directory, keys) as town:  # type: ignore[arg-type]
+    with opened(directory, keys) as town:
         content = town.file(town.line("hanako", number="06-1"))
         town.intake.hand_in(INSURER, content)
-    with opened(directory, keys) as town:  # type: ignore[arg-type]
+    with opened(directory, keys) as town:
         assert town.intake.hand_in(INSURER, content).again
 
 

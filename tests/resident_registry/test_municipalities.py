@@ -109,3 +109,9 @@ def test_a_malformed_code_is_refused(code: str) -> None:
 )
 def test_long_vowels_are_shortened_and_others_are_kept(kana: str, words: str) -> None:
     assert romaji(kana) == words
+
+
+def test_a_prefecture_is_read_once() -> None:
+    """Every resident that is loaded looks their municipality up."""
+    municipalities.cache_clear()
+    assert municipality("13113") is municipality("13113")
